@@ -48,7 +48,7 @@ up: install ## Start Redis, SQLite, worker, builds and beat on this machine, and
 .PHONY: test
 test: install ## Run the tests, including a few trials of every fault; starts its own Redis and PostgreSQL
 	@$(BIN)/python --version
-	$(BIN)/pytest -n 5 --dist loadscope -m "not timed and not faults and not deploys and not docker and not monitoring and not browser" $(ARGS)
+	$(BIN)/pytest -n 5 --dist loadscope -m "not timed and not faults and not deploys and not docker and not monitoring and not browser and not nginx" $(ARGS)
 	$(BIN)/pytest -m "timed and not faults" $$(grep -rl mark.timed tests --include=test_*.py) $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: ARGS selects no such test
 
 .PHONY: faults
@@ -62,8 +62,8 @@ test-deploys: install ## Test whole deployments: rolling upgrade, TLS, secrets, 
 	$(BIN)/pytest -n 2 -m deploys tests $(ARGS)
 
 .PHONY: test-docker
-test-docker: install ## Test the docker provisioner and the image; needs an engine: DOCKER_HOST, or as root podman, runc and busybox-static
-	$(BIN)/pytest -n 2 -m "docker and not faults" tests/provisioners tests/e2e/test_image.py $(ARGS)
+test-docker: install ## Test the docker provisioner, the image and the compose file; needs docker compose, and an engine: DOCKER_HOST, or as root podman, runc and busybox-static
+	$(BIN)/pytest -n 2 -m "docker and not faults" tests/provisioners tests/e2e/test_image.py tests/cli/test_deploy.py $(ARGS)
 
 .PHONY: test-monitoring
 test-monitoring: install ## Test the metrics, alerts and dashboard with a real Prometheus; needs prometheus and promtool on PATH
@@ -77,6 +77,10 @@ test-api: install ## Send made-up requests to the HTTP API for 10 minutes (ARGS=
 .PHONY: test-browser
 test-browser: install ## Test how a browser lays the report's page out; needs Chromium on PATH
 	$(BIN)/pytest -m browser tests/web $(ARGS)
+
+.PHONY: test-nginx
+test-nginx: install ## Test the configuration of nginx in deploy/nginx; needs nginx on PATH
+	$(BIN)/pytest -m nginx tests/web $(ARGS)
 
 .PHONY: mutations
 mutations: install ## Make rules wrong, one at a time, here and in release 0.1.0, and see that the tests notice; half an hour (ARGS="lock")
@@ -101,7 +105,7 @@ bench-fleet: install ## Run the long fleet benchmark: 10,000 presets through rea
 .PHONY: test-fast
 test-fast: install ## Run the tests that need no servers (under 30 seconds)
 	@$(BIN)/python --version
-	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not timed and not faults and not deploys and not docker and not monitoring and not browser" $(ARGS)
+	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not timed and not faults and not deploys and not docker and not monitoring and not browser and not nginx" $(ARGS)
 
 .PHONY: check
 check: install ## Check style, types, import contracts and that no migration is missing

@@ -187,13 +187,13 @@ def test_only_the_docker_profile_gets_the_engine() -> None:
     assert SERVICES["builds-docker"]["profiles"] == ["docker"]
 
 
-@pytest.mark.slow
+@pytest.mark.docker
 def test_compose_itself_reads_it(tmp_path: Path) -> None:
     for words in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(words[0]) and not subprocess.run([*words, "version"], capture_output=True).returncode:
             break
     else:
-        pytest.skip("needs docker compose: apt-get install docker-compose")
+        pytest.fail("needs docker compose: apt-get install --no-install-recommends docker-compose")
 
     (nothing := tmp_path / "nothing").touch()
 

@@ -29,7 +29,7 @@ PROCESSES = ("worker", "builds", "beat", "exporter", "serve", "nginx", "flower")
 @pytest.fixture
 def host() -> Iterator[ComposeHost]:
     if os.geteuid() != 0 or not all(map(shutil.which, TOOLS)):
-        pytest.skip(WAY_OUT)
+        pytest.fail(WAY_OUT)
     with (
         tempfile.TemporaryDirectory(prefix="pt-compose-", dir="/tmp", ignore_cleanup_errors=True) as name,
         compose_host(Path(name)) as found,

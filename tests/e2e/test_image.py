@@ -97,7 +97,7 @@ def test_nothing_but_what_it_copies_is_sent_to_the_engine() -> None:
 def test_the_image_is_built_and_fills_a_pool(place: Path) -> None:
     """Podman builds it on Debian's own Python, without a registry."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("podman", "runc", "debootstrap"))):
-        pytest.skip("needs root, and: apt-get install podman runc debootstrap")
+        pytest.fail("needs root, and: apt-get install podman runc debootstrap")
     podman = ["podman", "--root", f"{place}/root", "--runroot", f"{place}/run", "--runtime", "runc",
               "--cgroup-manager=cgroupfs", "--storage-driver=vfs"]  # fmt: skip
     limits = ["--pull=never", "--network=host", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]

@@ -1,9 +1,10 @@
 """Run a whole service whose recipes print their passwords and secret parameters, and search everything for them.
 
-The secrets are the passwords of PostgreSQL, Redis and Flower, a parameter from the environment, and one of several
-lines from a file. Recipes, probes, hooks and executables print them and fail. The test searches the output of every
-command and process, Flower, the metrics, every row of every table, every key of Redis and every command sent to it,
-the command lines of all processes all the time, and every file except the one that the README names.
+The secrets are the passwords of PostgreSQL, Redis and Flower, tokens of the HTTP API, a parameter from the environment,
+and one of several lines from a file. Recipes, probes, hooks and executables print them and fail, and the tokens are
+used rightly and wrongly. The test searches the output of every command and process, Flower, the metrics, what the API
+answers, every row of every table, every key of Redis and every command sent to it, the command lines of all processes
+all the time, and every file except the one that the README names.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -25,8 +25,10 @@ import redis
 from psycopg import sql
 
 from prebuild_tasks.cli.main import main
+from tests.e2e.secrets_over_http import lines_of_the_access_log, use_the_api
 from tests.support.commands import SEARCHED
 from tests.support.http import answer, fetch, free_port
+from tests.support.search import Search
 from tests.support.servers import restartable_postgres
 from tests.support.service import Service, deployed, procfile
 from tests.support.spawned_redis import SpawnedRedis
@@ -60,29 +62,13 @@ templates:
     config: {{start: "cat >&2; exit 1", delete: "cat >&2"}}
     presets: [{{name: small, desired: 1, parameters: *secret}}]
 """
-PROCESSES = ("worker", "builds", "beat", "exporter", "flower")
-
-
-@dataclass
-class Search:
-    """Collects texts by their origin, and reports the origins of those that contain a secret."""
-
-    seen: set[str] = field(default_factory=set)
-    found: list[str] = field(default_factory=list)
-
-    def look(self, where: str, text: str) -> str:
-        assert text, f"{where} says nothing"
-        self.seen.add(where)
-        self.found += [
-            f"{where}: …{text[max(text.index(secret) - 150, 0) :][:300]}" for secret in SECRETS if secret in text
-        ]
-        return text
+PROCESSES = ("worker", "builds", "beat", "exporter", "flower", "serve")
 
 
 def test_no_secret_is_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "key").write_text(KEY)
-    flower_port, exporter_port = free_port(), free_port()
-    search = Search()
+    flower_port, exporter_port, serve_port = free_port(), free_port(), free_port()
+    search = Search([*SECRETS])
     with servers(tmp_path) as (postgres_url, redis_url), deployed(
         tmp_path, POOLS.format(key=tmp_path / "key"), postgres_url, redis_url,
         PLACE_TOKEN=TOKEN,
@@ -90,6 +76,7 @@ def test_no_secret_is_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         FLOWER_PORT=str(flower_port),
         PREBUILD_EXPORTER_PORT=str(exporter_port),
         PREBUILD_EXPORTER_CACHE="0",
+        PREBUILD_SERVE_PORT=str(serve_port),
         PREBUILD_BACKOFF_INTERVAL="1s",
         PREBUILD_FAILURE_HARD_LIMIT="2",
         PREBUILD_LOG_LEVEL="DEBUG",
@@ -97,12 +84,13 @@ def test_no_secret_is_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         for name in PROCESSES:
             # Flower's port comes from the environment.
             arguments = [word for word in procfile()[name] if not word.startswith("--port=")]
-            service.start(*arguments, program="prebuild" if name == "exporter" else "celery")
+            service.start(*arguments, program="prebuild" if name in ("exporter", "serve") else "celery")
         search.look("apply", service.run("apply", "pools.yaml", "--json"))
         wait_until(lambda: all_has_happened(service), timeout=90, what="four pools at their ends", pause=0.2)
         workspace = service.json("claim", "good/small", "--owner", "ada")["workspace"]
         wait_until(lambda: hook_has_failed(service, workspace), timeout=60, what="the claim's hook", pause=0.2)
 
+        use_the_api(search, service, f"http://127.0.0.1:{serve_port}")
         monkeypatch.chdir(service.data_dir.parent)
         for name, value in service.environment.items():
             monkeypatch.setenv(name, value)
@@ -115,9 +103,18 @@ def test_no_secret_is_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             service.interrupt(process, signal.SIGTERM) if process.poll() is None else None
         for position, name in enumerate(PROCESSES):
             search.look(f"output of {name}", service.output(position))
+        lines = lines_of_the_access_log(service.output(PROCESSES.index("serve")))
+        assert {(401, "/v1/pools"), (404, "(none)"), (405, "/v1/pools"), (413, "/v1/claims")} <= set(lines)
         look_at_the_files(search, tmp_path)
     assert search.found == [], search.found
-    assert {"flower /tasks", "message", "table builds", "every message", "command lines"} <= search.seen
+    assert {
+        "flower /tasks",
+        "message",
+        "table builds",
+        "every message",
+        "command lines",
+        "answer over HTTP",
+    } <= search.seen
 
 
 def all_has_happened(service: Service) -> bool:

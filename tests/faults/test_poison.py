@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -19,6 +23,7 @@ from prebuild_tasks.errors import BusyError
 from prebuild_tasks.messaging.publisher import Messages
 from prebuild_tasks.messaging.queues import BUILDS, EVENTS, RECONCILE
 from prebuild_tasks.pools import operations
+from prebuild_tasks.reconcile.rules.backoff import LOST_TURNS_FREE
 from tests.faults.cluster import NAMES, Cluster, pools_file
 from tests.faults.trials import IN_CLUSTER, Report, refill, trials
 from tests.support.wait import wait_until
@@ -36,6 +41,32 @@ def count_of(deployment: Cluster, query: str, **values: object) -> int:
     def ask(database: Database, _: Settings) -> int:
         with database.read() as connection:
             return int(connection.execute(text(query), values).scalar_one())
+
+    return deployment.asked(ask)
+
+
+@dataclass(frozen=True, slots=True)
+class LostTurns:
+    """The turns of a pool in a row that killed their worker."""
+
+    count: int
+    rests_until: datetime
+    """A time long past, if the pool has not rested yet."""
+    now: datetime
+
+
+def lost_turns_of(deployment: Cluster, template: str) -> LostTurns:
+    query = (
+        "SELECT coalesce(max(l.count), 0) AS lost, clock_timestamp() AS now, "
+        "coalesce(max(l.rests_until), to_timestamp(0)) AS rests_until FROM lost_turns l "
+        "JOIN presets p ON p.id = l.preset_id JOIN template_versions v ON v.id = p.template_version_id "
+        "JOIN templates t ON t.id = v.template_id WHERE t.name = :name"
+    )
+
+    def ask(database: Database, _: Settings) -> LostTurns:
+        with database.read() as connection:
+            row = connection.execute(text(query), {"name": template}).one()
+            return LostTurns(row.lost, row.rests_until, row.now)
 
     return deployment.asked(ask)
 
@@ -96,37 +127,50 @@ def test_row_10_turns_that_kill_their_worker(
     deployment: Cluster, chance: random.Random, report: Report, count: int
 ) -> None:
     """Every turn of one pool that would write dies at a step; the pool rests longer after each."""
-    deadly, query = "deadly", "SELECT coalesce(max(count), 0) FROM lost_turns"
-    deaths, over = [0], threading.Event()
+    deadly, over = "deadly", threading.Event()
+    deaths, rests, deaths_at_rest = [0], list[LostTurns](), Counter[int]()
+    interval = timedelta(seconds=deployment.settings.backoff_interval)
 
     def keep_armed() -> None:
+        """Keep the step armed throughout: the first turn that ends resets the count."""
+        alive = lost_turns_of(deployment, deadly)
         while not over.wait(0.01):
+            seen = lost_turns_of(deployment, deadly)
             if deployment.struck("reconcile.after_lock"):
                 deaths[0] += 1
+                seen = lost_turns_of(deployment, deadly)
+                deaths_at_rest[alive.count] += alive.rests_until > seen.now
                 deployment.arm("reconcile.after_lock", "SIGKILL")
+            alive = seen
+            if seen.rests_until > seen.now and (not rests or seen.count != rests[-1].count):
+                rests.append(seen)
 
+    def third_rest_ends() -> bool:
+        seen = lost_turns_of(deployment, deadly)
+        return seen.count >= LOST_TURNS_FREE + 3 * count and seen.rests_until - seen.now < interval
+
+    deployment.calm()  # so that no other pool has a turn that writes
     deployment.arm("reconcile.after_lock", "SIGKILL")
     reaper = threading.Thread(target=keep_armed)
     reaper.start()
     extra = f"  - name: {deadly}\n    provisioner: simulated\n    presets: [{{name: small, desired: 1}}]\n"
-    deployment.apply(pools_file() + extra)
-    over.wait(12 * count)
-    in_time = deaths[0]
-    # While the step is armed: the first turn that ends resets the count.
-    lost = wait_until(lambda: max(count_of(deployment, query) - 2, 0), timeout=120, what="three lost turns", pause=0.1)
-    lost += 2
-    over.set()
-    reaper.join()
-    deaths[0] += deployment.struck("reconcile.after_lock")  # a failure that the thread did not see any more
+    try:
+        deployment.apply(pools_file() + extra)
+        wait_until(third_rest_ends, timeout=120, what="three rests", pause=0.1)
+    finally:
+        over.set()
+        reaper.join()
     deployment.disarm()
-    # A lock ends after 1 s: without the cap there are ten; rests of 1, 2, 4 s leave room for six or seven.
-    assert in_time <= 8
-    assert 3 <= lost <= deaths[0]
+    for one, after in pairwise(rests):
+        rest = interval * 2 ** (after.count - LOST_TURNS_FREE - 1)
+        assert after.count < one.count or after.rests_until >= one.rests_until + rest, rests
+    assert all(died <= 1 for died in deaths_at_rest.values()), f"more than one that had begun: {deaths_at_rest}"
+    assert rests[-1].count <= deaths[0]
     deployment.calm(120)
-    assert count_of(deployment, query) == 0
+    assert count_of(deployment, "SELECT coalesce(max(count), 0) FROM lost_turns") == 0
     deployment.apply(pools_file(), prune=True)
     wait_until(lambda: not [row for row in deployment.workspaces() if deadly in row["preset"]], timeout=60, pause=0.1)
-    report(f"{in_time} deaths in 12 s, then full")
+    report(f"{deaths[0]} deaths until the pool had rested {len(rests)} times, each longer, then full")
 
 
 @pytest.mark.timed

@@ -62,7 +62,7 @@ class Tree:
         """Run tests, named from the tree's root."""
         command = [
             str(self.python), "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", *options,
-            "-m", "not faults and not docker and not deploys and not monitoring and not browser", *tests,
+            "-m", "not faults and not docker and not deploys and not monitoring and not browser and not nginx", *tests,
         ]  # fmt: skip
         # Without bytecode, because a file that is changed twice within a second would not be compiled again.
         environment = os.environ | {"PYTHONPATH": str(self.directory), "PYTHONDONTWRITEBYTECODE": "1"}

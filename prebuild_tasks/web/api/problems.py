@@ -52,6 +52,7 @@ TITLES: Mapping[str, str] = {
     "request_ended": "The workspace of this request has ended",
     "request_reused": "The idempotency key belongs to another request",
     "scope_too_narrow": "The token's scope is too narrow",
+    "server_away": "The server does not answer",
     "token_expired": "The token has expired",
     "token_malformed": "The header Authorization has no token",
     "token_missing": "A token is needed",
@@ -62,7 +63,7 @@ TITLES: Mapping[str, str] = {
     "unsupported_media_type": "The body is not JSON",
     "wrong_host": "The request is for another host",
 }
-"""The title of every problem type, by reason code. All misses have one title."""
+"""The title of every problem type, by reason code. All misses have one title; `server_away` is told by the proxy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from prebuild_tasks.web.api.docs_page import docs_page
 from prebuild_tasks.web.api.links import call_of
 from prebuild_tasks.web.api.problems import TITLES, fragment_of, problem_of
 
+NGINX = Path(__file__).parents[3] / "deploy/nginx/prebuild.conf"
 RETRY = {"Retry-After"}
 TABLE: list[tuple[PrebuildError, int, str, set[str]]] = [
     (InputError("x"), 422, "bad-input", set()),
@@ -52,6 +56,16 @@ def test_every_type_of_problem_is_on_the_page() -> None:
     codes = {*TITLES} - {"miss"} | {f"miss/{reason}" for reason in MissReason}
     page = docs_page().text
     assert [code for code in codes if f'id="{fragment_of(code)}"' not in page] == []
+
+
+def test_what_the_proxy_answers_is_of_the_same_types() -> None:
+    """nginx answers by itself to what is too large, malformed, or for a server that is away."""
+    answers = re.findall(r"'(\"type\".*)';$", NGINX.read_text(), re.MULTILINE)
+    problems = [json.loads(f"{{{answer}}}") for answer in answers]
+    assert {problem["code"] for problem in problems} >= {"too_large", "server_away"}
+    for problem in problems:
+        assert problem["type"] == f"/docs#{fragment_of(problem['code'])}"
+        assert problem["title"] == TITLES[problem["code"]]
 
 
 def raised() -> Iterator[PrebuildError]:

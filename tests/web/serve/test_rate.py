@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable
 
@@ -45,9 +46,9 @@ def test_what_an_address_is_counted_as(address: str, network: str) -> None:
     assert network_of(address) == network
 
 
-def use(url: str, work: Callable[[RateLimits], Awaitable[None]], *, burst: int = 5) -> None:
+def use(url: str, work: Callable[[RateLimits], Awaitable[None]], *, burst: int = 5, rate: float | None = None) -> None:
     async def run() -> None:
-        limits = RateLimits(burst / 60, burst, url, "prebuild")
+        limits = RateLimits(rate or burst / 60, burst, url, "prebuild")
         try:
             await work(limits)
         finally:
@@ -95,6 +96,32 @@ def test_limits(work: Callable[[RateLimits], Awaitable[None]], redis_url: str) -
 @pytest.mark.parametrize("work", [reads_and_changes_have_their_own_limits, bad_tokens])
 def test_a_process_counts_by_itself_while_redis_is_away(work: Callable[[RateLimits], Awaitable[None]]) -> None:
     use(GONE, work)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_retry_after_is_the_first_second_at_which_one_more_is_allowed(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever in the window the clock stands: just before its end that is one second."""
+    chance, now = random.Random(seed), [1_000_000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])  # the clock of the library
+    waits = list[int]()
+
+    async def work(limits: RateLimits) -> None:
+        for _ in range(300):
+            now[0] += chance.choice([0.0, chance.random(), 10 * chance.random()])
+            error = await refused(lambda: limits.count(principal("a"), claims=True))
+            if error:
+                waits.append(int(error.details.headers["Retry-After"]))
+                asked_at = now[0]
+                if waits[-1] > 1:
+                    now[0] = asked_at + waits[-1] - 1 - 1e-3
+                    assert await refused(lambda: limits.count(principal("a"), claims=True)), "a second earlier"
+                now[0] = asked_at + waits[-1]
+                assert not await refused(lambda: limits.count(principal("a"), claims=True)), waits
+
+    use(GONE, work, burst=chance.choice([1, 2, 5]), rate=0.1)
+    assert min(waits) == 1 < max(waits) <= 50
 
 
 def test_processes_share_the_limit(redis_url: str) -> None:
