@@ -26,13 +26,12 @@ def test_both_names_run_the_build(
     module: str,
     database: Database,
     settings: Settings,
-    database_url: str,
     redis_url: str,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """A running worker of release 0.1 uses the old name after the package has been replaced."""
-    monkeypatch.setenv("PREBUILD_DATABASE_URL", database_url)
+    monkeypatch.setenv("PREBUILD_DATABASE_URL", database.url)
     monkeypatch.setenv("PREBUILD_REDIS_URL", redis_url)
     monkeypatch.setenv("PREBUILD_DATA_DIR", str(settings.data_dir))
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
