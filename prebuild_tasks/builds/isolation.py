@@ -74,12 +74,7 @@ class IsolatedProcesses:
         begun, begins = os.pipe()
         try:
             try:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", MODULE, build_id, runner, str(begins)],
-                    stdin=subprocess.PIPE,
-                    pass_fds=[begins],
-                    start_new_session=True,
-                )
+                process = start_process(build_id, runner, begins)
             finally:
                 os.close(begins)
             self._renew_until(begun, renew)
@@ -103,3 +98,19 @@ class IsolatedProcesses:
         deadline = monotonic() + _START_LIMIT
         while monotonic() < deadline and not select.select([begun], [], [], self._interval)[0]:
             renew()
+
+
+def start_process(build_id: str, runner: str, begins: int) -> subprocess.Popen[bytes]:
+    """Start the process of a build, which ends when its input is closed.
+
+    Args:
+        build_id: The build to run.
+        runner: The runner's name that the build's row holds.
+        begins: The descriptor that the process closes once it renews the lease itself.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", MODULE, build_id, runner, str(begins)],
+        stdin=subprocess.PIPE,
+        pass_fds=[begins],
+        start_new_session=True,
+    )

@@ -1,13 +1,12 @@
 """Celery commands as forks of one process that has imported what they need, which takes a second each time.
 
+So are the isolated processes of a forked builds worker.
+
 A fork has its own session, as any process that `Service` starts, its own directory and its own environment.
 """
 
 from __future__ import annotations
 
-import atexit
-import gc
-import importlib
 import json
 import os
 import re
@@ -18,20 +17,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Never
-
-from celery.__main__ import main as celery
 
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
-_MESSAGE_MAX = 65_536
+MESSAGE_MAX = 65_536
+"""Bytes of a message that asks for a fork."""
 _AT_START = re.compile("PYTHON|PREBUILD_FAULT_DIR|LOCK_ORDER_DIR")
 """Variables that are read when a module is imported."""
 _CELERY = (
@@ -50,8 +45,8 @@ WORKERS = (
     "prebuild_tasks.provisioners.docker.make", "prebuild_tasks.provisioners.process.adapter",
     "prebuild_tasks.provisioners.simulated.adapter", "prebuild_tasks.tasks", "prebuild_tasks.upkeep.lease_watch",
     "prebuild_tasks.worker.access", "prebuild_tasks.worker.beat", "prebuild_tasks.worker.config",
-    "prebuild_tasks.worker.consumer", "prebuild_tasks.worker.free_slots", "prebuild_tasks.worker.reconnect",
-    "prebuild_tasks.worker.signals",
+    "prebuild_tasks.worker.consumer", "prebuild_tasks.worker.free_slots", "prebuild_tasks.worker.isolated",
+    "prebuild_tasks.worker.reconnect", "prebuild_tasks.worker.signals",
 )  # fmt: skip
 """What it imports for the processes of a deployment."""
 SERVING = (
@@ -69,7 +64,7 @@ class ForkServer:
         self._environment = dict(environment)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # A fork's path begins with the folder of the `celery` command, as that of the command does.
-        script = f"import sys; sys.path[0] = {str(ROOT)!r}; from tests.support import fork_server as server; "
+        script = f"import sys; sys.path[0] = {str(ROOT)!r}; from tests.support import forked_programs as server; "
         script += f"sys.path[0] = {str(Path(sys.executable).parent)!r}; "
         script += f"server.serve({list(imported)})"
         with theirs:
@@ -93,13 +88,7 @@ class ForkServer:
     ) -> Fork:
         """Start `celery` or `prebuild` with these arguments, and with open files for its output and its errors."""
         assert self.suits(environment), environment
-        reader, writer = os.pipe()
-        try:
-            message = json.dumps([program, list(arguments), dict(environment), str(directory)])
-            socket.send_fds(self._control, [message.encode()], [*outputs, writer])
-        finally:
-            os.close(writer)
-        return Fork(arguments, reader)
+        return Fork(arguments, _ask(self._control, (program, arguments, environment, directory), outputs))
 
     def run(
         self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path
@@ -132,13 +121,13 @@ class Fork(subprocess.Popen[str]):
         self.stdin = self.stdout = self.stderr = None
         self.returncode: int | None = None
         self._guard = threading.Lock()
-        self.pid = int(self._told.read(_WIDTH))
+        self.pid = int(self._told.read(WIDTH))
 
     def poll(self) -> int | None:
         with self._guard:
             if self.returncode is None and select.select([self._told], [], [], 0)[0]:
                 # Without a word, the server has been killed, and its forks with it.
-                self.returncode = int(self._told.read(_WIDTH) or -signal.SIGKILL)
+                self.returncode = int(self._told.read(WIDTH) or -signal.SIGKILL)
                 self._told.close()
             return self.returncode
 
@@ -153,88 +142,51 @@ class Fork(subprocess.Popen[str]):
                 os.kill(self.pid, sig)
 
 
-_WIDTH = 12
+class IsolatedFork(Fork):
+    """The process of a build that a forked worker isolates: what `start_process` returns."""
+
+    def __init__(self, control: socket.socket, arguments: Sequence[str], begins: int) -> None:
+        reader, writer = os.pipe()
+        what = (ISOLATED, arguments, os.environ, Path.cwd())
+        try:
+            super().__init__(arguments, _ask(control, what, (1, 2), (reader, begins)))
+        finally:
+            os.close(reader)
+        self.stdin = os.fdopen(writer, "w")
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            select.select([self._told], [], [], timeout)
+        if (code := self.poll()) is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return code
+
+
+ISOLATED = "isolated"
+"""Stands for the program of isolated builds. Its last argument is the number of a descriptor, here another one."""
+WIDTH = 12
 """Bytes of a number that the server tells."""
 
 
-def _tell(pipe: int, number: int) -> None:
-    with suppress(OSError):  # nobody asks any more
-        os.write(pipe, f"{number:{_WIDTH}}".encode())
+def _ask(
+    control: socket.socket,
+    what: tuple[str, Sequence[str], Mapping[str, str], Path],
+    outputs: tuple[int, int],
+    others: tuple[int, ...] = (),
+) -> int:
+    """Ask for a fork that runs a program, and return what tells its pid and its end.
 
-
-def serve(imported: Sequence[str]) -> Never:
-    """Import, and fork for each message on standard input, until that is closed."""
-    control = socket.socket(fileno=os.dup(0))
-    for name in imported:
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
-    ended, woken = os.pipe()
-    os.set_blocking(woken, False)
-    signal.set_wakeup_fd(woken)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    waited = dict[int, int]()
-    while True:
-        ready = select.select([control, ended], [], [])[0]
-        if ended in ready:
-            os.read(ended, _MESSAGE_MAX)
-            _reap(waited)
-        if control not in ready:
-            continue
-        message, descriptors, _, _ = socket.recv_fds(control, _MESSAGE_MAX, 3)
-        if not message:
-            os._exit(0)
-        output, errors, told = descriptors
-        if (pid := os.fork()) == 0:
-            for other in (control.fileno(), ended, woken, told, *waited.values()):
-                os.close(other)
-            program, arguments, environment, directory = json.loads(message)
-            os.chdir(directory)
-            os.environ.clear()
-            os.environ.update(environment)
-            time.tzset()
-            _become(program, arguments, (output, errors))
-        os.close(output)
-        os.close(errors)
-        waited[pid] = told
-        _tell(told, pid)
-
-
-def _reap(waited: dict[int, int]) -> None:
-    """Tell how each fork that has ended did so."""
-    for pid, told in list(waited.items()):
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            _tell(told, os.waitstatus_to_exitcode(status))
-            os.close(waited.pop(pid))
-
-
-def _become(program: str, arguments: Sequence[str], outputs: tuple[int, int]) -> Never:
-    """Turn this fork into a process of its own, and run the program to its end."""
-    code = 70
+    Args:
+        control: The server's socket.
+        what: The program, its arguments, its environment and its directory.
+        outputs: The files for its output and its errors.
+        others: The further files that the program takes: of an isolated build its input, and what tells that it began.
+    """
+    program, arguments, environment, directory = what
+    reader, writer = os.pipe()
     try:
-        os.setsid()
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), *outputs)):
-            os.dup2(file, number)
-        sys.argv = [str(Path(sys.executable).with_name(program)), *arguments]
-        try:
-            if program == "prebuild":
-                from prebuild_tasks.cli.main import main
-
-                sys.exit(main(list(arguments)))
-            celery()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-        else:
-            code = 0
-        threading._shutdown()
-        atexit._run_exitfuncs()
-    except BaseException:  # noqa: BLE001 (as at the end of any process)
-        traceback.print_exc()
+        message = json.dumps([program, list(arguments), dict(environment), str(directory)])
+        socket.send_fds(control, [message.encode()], [*outputs, writer, *others])
     finally:
-        with suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+        os.close(writer)
+    return reader

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 
@@ -25,14 +26,15 @@ def test_both_names_run_the_build(
     module: str,
     database: Database,
     settings: Settings,
-    database_url: str,
     redis_url: str,
     monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """A running worker of release 0.1 uses the old name after the package has been replaced."""
-    monkeypatch.setenv("PREBUILD_DATABASE_URL", database_url)
+    monkeypatch.setenv("PREBUILD_DATABASE_URL", database.url)
     monkeypatch.setenv("PREBUILD_REDIS_URL", redis_url)
     monkeypatch.setenv("PREBUILD_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     monkeypatch.setattr(isolation, "MODULE", module)
     declare(database, settings, 1)
     [build] = turn(database, settings).follow_up.builds
@@ -43,6 +45,9 @@ def test_both_names_run_the_build(
     runner.close()
     [row] = workspaces(database)
     assert row.status == BuildStatus.SUCCEEDED
+    imported = re.findall(r"^import time:.*\| +(\w+)$", capfd.readouterr().err, re.MULTILINE)
+    assert "redis" in imported, "a follow-up was sent"
+    assert "kombu" not in imported, "it would take a fifth of the process's start"
 
 
 @pytest.mark.parametrize(("module", "warns"), [(isolation.MODULE, False), ("prebuild_tasks.apart", True)])
