@@ -91,6 +91,7 @@ DAILY = 'timezone: UTC, schedules: [{cron: "* HOUR * * *", desired: 4}]'
 RESUME, UNBLOCK, WAIT = RemedyKind.RESUME, RemedyKind.UNBLOCK_POOL, RemedyKind.WAIT_FOR_WORKSPACE
 
 
+# The columns of the table.
 @pytest.mark.parametrize(
     ("desired", "paused", "blocked", "end", "remedy"),
     [
@@ -108,7 +109,6 @@ RESUME, UNBLOCK, WAIT = RemedyKind.RESUME, RemedyKind.UNBLOCK_POOL, RemedyKind.W
     ],
 )
 @pytest.mark.parametrize("name", [PRESET, ""])
-# The columns of the table.
 def test_what_ends_a_miss(
     database: Database, settings: Settings, name: str, desired: str, paused: dict[str, Any] | None, *,
     blocked: bool, end: str, remedy: RemedyKind,
