@@ -13,7 +13,7 @@ from tests.support.api import Api
 from tests.support.builders import PRESET, declare, finish_builds, jump, staffed, turn
 
 CLAIMS = "/v1/claims"
-SECRETS = ("ada", "her-secret-project", "portal-a", "given_up", "not_collected")
+SECRETS = ("ada-lovelace", "her-secret-project", "portal-a", "given_up", "not_collected")
 
 
 def seen(api: Api, token: str, workspace: str) -> tuple[str, list[dict[str, Any]]]:
@@ -40,7 +40,7 @@ def test_the_next_owner_learns_nothing(
     declare(database, settings, int(adopted))
     if adopted:
         turn(database, settings)
-    hers = api.token("claim", name="portal-a", owner="ada")
+    hers = api.token("claim", name="portal-a", owner="ada-lovelace")
     body = {"presets": [PRESET], "name": "her-secret-project", "wait": 0.01}
     place = api.post(CLAIMS, hers, json=body, headers={"Idempotency-Key": "k"}).headers["Location"]
     finish_builds(database)
