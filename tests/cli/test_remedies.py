@@ -11,14 +11,12 @@ from pathlib import Path
 import pytest
 
 import prebuild_tasks
-from prebuild_tasks.claims.miss_rules import Outlook, miss
 from prebuild_tasks.cli.json_views import apply_json
 from prebuild_tasks.cli.main import COMMANDS, load_command
 from prebuild_tasks.cli.remedies import detail_of, line_of, lines_of, start_commands
 from prebuild_tasks.cli.remedy_commands import StartCommands, next_step, next_step_of, spell
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import NotFoundError, PoolsFileError, Problem
-from prebuild_tasks.model.vocabulary import MissReason
 from prebuild_tasks.pools.options import ApplyReport, Change
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces.follow_ups import FollowUp
@@ -223,29 +221,6 @@ def test_templates_that_are_no_longer_declared_share_a_line() -> None:
     assert list(lines_of([preset, one])) == [line_of(preset), line_of(one)]
     [many] = lines_of([left(f"template t{number}") for number in range(7)])
     assert many.startswith("! templates t0, t1, t2, t3, t4 and 2 more: ")
-
-
-WAIT = "to have one built and wait for it: add --wait"
-
-
-@pytest.mark.parametrize(
-    ("reason", "sentence", "step"),
-    [
-        (MissReason.EMPTY_POOL, "the pool is empty and nothing is being built", WAIT),
-        (
-            MissReason.STARTING, "all are taken, and more are starting",
-            "try again soon, or have one built: add --wait",
-        ),
-        (MissReason.EXPIRED, "the remaining ones have expired and are being replaced", WAIT),
-        (MissReason.INACTIVE, "the preset is no longer offered, and no prebuild of it is left", "see: prebuild status"),
-        (MissReason.NOT_DESIRED, "its desired size is 0 right now", WAIT),
-    ],
-)  # fmt: skip
-def test_a_miss_says_what_to_do(reason: MissReason, sentence: str, step: str) -> None:
-    error = miss("dev/small", reason, Outlook(seconds=60, retryable=True))
-    assert error.message == f"no prebuild of dev/small can be claimed: {sentence}"
-    assert error.reason == reason
-    assert next_step_of(error) == step
 
 
 def test_processes_are_started_as_the_procfile_starts_them() -> None:
