@@ -11,7 +11,7 @@ import pytest
 from tests.support.service import Service, deployed, procfile
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 POOLS = """
 schema: 1
@@ -46,7 +46,7 @@ class Pool:
         def look() -> bool:
             return [(row["state"], row["preset"]) for row in self._all()] == [("ready", self.name)] * number
 
-        wait_until(look, timeout=60, what=f"{number} ready prebuilds")
+        wait_until(look, timeout=120, what=f"{number} ready prebuilds")
 
     def _all(self) -> list[dict[str, Any]]:
         return [row for row in self.service.workspaces("prebuilds") if row["preset"].startswith(self.name)]
@@ -84,7 +84,7 @@ def test_promote_and_invalidate(service: Service, pool: Pool, strategy: str) -> 
     pool.settled(2)
     before = {row["id"] for row in pool.prebuilds()}
     service.run("invalidate", pool.name)
-    wait_until(lambda: before.isdisjoint({row["id"] for row in pool.prebuilds()}), timeout=60, what="new ones")
+    wait_until(lambda: before.isdisjoint({row["id"] for row in pool.prebuilds()}), timeout=120, what="new ones")
     pool.settled(2)
     service.run("promote", pool.template, "v2")
     pool.settled(2)
