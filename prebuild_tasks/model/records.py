@@ -33,7 +33,8 @@ def changed_fields(record: DataclassInstance) -> dict[str, object]:
     for name, default, make_default in _defaults(type(record)):
         value = getattr(record, name)
         if value != (default if make_default is None else make_default()):
-            changed[name] = changed_fields(value) if is_dataclass(value) and not isinstance(value, type) else value
+            is_record = not isinstance(value, (str, type)) and is_dataclass(value)
+            changed[name] = changed_fields(value) if is_record else value
     return changed
 
 
