@@ -16,7 +16,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.remote import steps
 from prebuild_tasks.remote.asking import Steps
 from prebuild_tasks.remote.calls import Answer, RemoteCall, Rest
-from prebuild_tasks.remote.connections import LIMITS, failure_of, headers_of, mounts_of, received, request_of
+from prebuild_tasks.remote.connections import LIMITS, failure_of, headers_of, mounts_of, received, request_of, verify_of
 from prebuild_tasks.remote.logins import login_to
 from prebuild_tasks.remote.problems import unreachable
 from prebuild_tasks.remote.retries import DEADLINE, Tries
@@ -45,8 +45,9 @@ class AsyncClient:
         login = login_to(url, token)
         self._url, self._deadline = login.url, deadline
         self._client = httpx.AsyncClient(
-            base_url=login.url, headers=headers_of(login), limits=LIMITS, mounts=mounts_of(login)
-        )
+            base_url=login.url, headers=headers_of(login), limits=LIMITS, mounts=mounts_of(login),
+            verify=verify_of(login),
+        )  # fmt: skip
 
     async def __aenter__(self) -> Self:
         """Return the client itself."""

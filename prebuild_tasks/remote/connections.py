@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -30,6 +31,11 @@ def mounts_of(login: Login) -> Mapping[str, None]:
     if not is_loopback(urlsplit(login.url).hostname or ""):
         return {}
     return {"all://": None, "http://": None, "https://": None}
+
+
+def verify_of(login: Login) -> ssl.SSLContext | bool:
+    """Return which certificates are trusted: for plain HTTP none, because reading them takes longer than a claim."""
+    return urlsplit(login.url).scheme == "https" or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def timeout_of(waits: float, left: float) -> httpx.Timeout:

@@ -19,7 +19,7 @@ from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.remote import steps
 from prebuild_tasks.remote.asking import Steps, ask_steps
 from prebuild_tasks.remote.calls import Answer, RemoteCall, Rest, path_of
-from prebuild_tasks.remote.connections import LIMITS, failure_of, headers_of, mounts_of, received, request_of
+from prebuild_tasks.remote.connections import LIMITS, failure_of, headers_of, mounts_of, received, request_of, verify_of
 from prebuild_tasks.remote.logins import Login
 from prebuild_tasks.remote.problems import error_of, unreachable
 from prebuild_tasks.remote.retries import DEADLINE, Tries
@@ -59,7 +59,7 @@ class RemoteSession:
             if self._opened is None:
                 self._opened = httpx.Client(
                     base_url=self._login.url, headers=headers_of(self._login), limits=LIMITS,
-                    mounts=mounts_of(self._login),
+                    mounts=mounts_of(self._login), verify=verify_of(self._login),
                 )  # fmt: skip
             return self._opened
 

@@ -20,7 +20,7 @@ from tests.support import fork_server
 from tests.support.api import NO_REDIS
 from tests.support.builders import fill, finish_builds, staffed
 from tests.support.fork_server import SERVING
-from tests.support.http import free_port
+from tests.support.http import NO_TLS, free_port
 from tests.support.pool_files import load_text
 from tests.support.service import Service
 from tests.support.wait import wait_until
@@ -82,14 +82,15 @@ class Doors(Service):
 def word(url: str) -> str:
     """Return what /readyz says; empty: nothing."""
     try:
-        return httpx.get(f"{url}/readyz", trust_env=False, timeout=10).text
+        return httpx.get(f"{url}/readyz", trust_env=False, timeout=10, verify=NO_TLS).text
     except httpx.TransportError:
         return ""
 
 
 def portal(url: str, token: str) -> httpx.Client:
     """Return a client of an address that presents a token."""
-    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60, trust_env=False)
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False, verify=NO_TLS)
 
 
 @contextmanager

@@ -30,6 +30,8 @@ GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL."""
 
 _POLL_INTERVAL = 0.03
+_READ_SIZE = 65536
+"""Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,20 @@ def _stat(pid: int) -> list[bytes]:
 
     The twentieth is its start in ticks since the boot, which setting the clock does not change. Raises OSError.
     """
-    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+
+
+def _read(path: str) -> bytes:
+    """Read a file. `Path.read_bytes` takes four times as long, and each command's end reads one of every process."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        content = part = os.read(descriptor, _READ_SIZE)
+        while part:
+            part = os.read(descriptor, _READ_SIZE)
+            content += part
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def _inspect(pid: int) -> tuple[str, bool]:
@@ -188,7 +203,7 @@ def _environ_or_none(pid: int) -> Mapping[str, str]:
 def _environ(pid: int, wanted: str = WORKSPACE) -> Mapping[str, str]:
     if not psutil.LINUX:
         return dict(psutil.Process(pid).environ())
-    raw = Path(f"/proc/{pid}/environ").read_bytes()
+    raw = _read(f"/proc/{pid}/environ")
     if wanted.encode() not in raw:
         return {}
     pairs = (part.partition("=") for part in raw.decode("utf-8", "replace").split("\0"))

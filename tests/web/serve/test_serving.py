@@ -20,6 +20,7 @@ import psutil
 import pytest
 import trustme
 
+from tests.support.http import NO_TLS
 from tests.support.wait import wait_until
 
 STUB = Path(__file__).with_name("stub_door.py")
@@ -43,13 +44,17 @@ def served(
             process.kill()
 
 
-def pids(client: httpx.Client, url: str, *, number: int) -> set[int]:
+def is_ready(url: str) -> bool:
+    return httpx.get(f"{url}/readyz", trust_env=False, verify=NO_TLS).status_code == 200
+
+
+def pids(url: str, *, number: int) -> set[int]:
     """Return the processes that answer, once there are so many."""
     found: set[int] = set()
 
     def enough() -> bool:
         for _ in range(20):
-            with httpx.Client(trust_env=False, timeout=60) as new:
+            with httpx.Client(trust_env=False, timeout=60, verify=NO_TLS) as new:
                 found.add(new.get(f"{url}/pid").json()[0])
         return len(found) >= number
 
@@ -58,7 +63,7 @@ def pids(client: httpx.Client, url: str, *, number: int) -> set[int]:
 
 
 def test_a_process_that_stops_says_so_first_and_ends_waits() -> None:
-    with served() as (url, process), httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
+    with served() as (url, process), httpx.Client(base_url=url, timeout=20, trust_env=False, verify=NO_TLS) as client:
         wait_until(lambda: client.get("/readyz").status_code == 200)
         with ThreadPoolExecutor() as pool:
             waits = [pool.submit(client.get, "/wait") for _ in range(5)]
@@ -78,9 +83,9 @@ def test_a_process_that_stops_says_so_first_and_ends_waits() -> None:
 
 def test_a_second_signal_ends_it_at_once() -> None:
     with served() as (url, process):
-        wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False).status_code == 200)
+        wait_until(lambda: is_ready(url))
         process.send_signal(signal.SIGINT)
-        wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False).status_code == 503)
+        wait_until(lambda: not is_ready(url))
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         process.wait(10)
@@ -88,8 +93,8 @@ def test_a_second_signal_ends_it_at_once() -> None:
 
 
 def test_processes_that_start_slowly_serve_and_end_when_their_parent_is_killed() -> None:
-    with served(2, slow=6) as (url, process), httpx.Client(trust_env=False) as client:
-        children = pids(client, url, number=2)
+    with served(2, slow=6) as (url, process):
+        children = pids(url, number=2)
         began = [psutil.Process(child).create_time() for child in children]
         assert max(began) - min(began) < 5, "neither was taken for one that hangs, and replaced"
         process.kill()
@@ -109,7 +114,7 @@ def test_tls(tmp_path: Path) -> None:
 
 def test_the_soft_limit_of_open_files_is_raised() -> None:
     with served(nofile=256) as (url, process):
-        wait_until(lambda: httpx.get(f"{url}/readyz", trust_env=False).status_code == 200)
+        wait_until(lambda: is_ready(url))
         assert psutil.Process(process.pid).rlimit(psutil.RLIMIT_NOFILE) == (4096, 4096)
 
 
