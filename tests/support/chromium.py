@@ -20,7 +20,8 @@ WAY_OUT = (
     "the pages' tests need Chromium on PATH; on Debian and Ubuntu: apt-get install --no-install-recommends chromium"
 )
 OPTIONS = (
-    "--headless", "--disable-background-networking", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
+    "--headless", "--no-sandbox", "--disable-background-networking", "--disable-gpu", "--disable-dev-shm-usage",
+    "--no-first-run", "--hide-scrollbars",
 )  # fmt: skip
 
 
