@@ -75,7 +75,7 @@ test-api: install ## Send made-up requests to the HTTP API for 10 minutes (ARGS=
 	$(BIN)/python -m tests.support.conformance --seconds 600 $(ARGS)
 
 .PHONY: test-browser
-test-browser: install ## Test how a browser lays the report's page out; needs Chromium on PATH
+test-browser: install ## Test the pages of the report and of the API in a browser; needs Chromium on PATH
 	$(BIN)/pytest -m browser tests/web $(ARGS)
 
 .PHONY: test-nginx

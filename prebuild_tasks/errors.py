@@ -2,7 +2,8 @@
 
 PrebuildError                    the base class of all of them                                        exit 1
 ├── InputError                   bad usage, a bad file or a bad value; nothing was changed            exit 2
-│   └── PoolsFileError           an invalid pools file; every problem with its line and column        exit 2
+│   ├── PoolsFileError           an invalid pools file; every problem with its line and column        exit 2
+│   └── UnfitDatabaseError       the database does not serve this release, or this user               exit 2
 ├── NotFoundError                no such preset, workspace, build or template                         exit 3
 ├── ClaimMissError               no prebuild can be claimed at the moment                             exit 4
 │   ├── BuildFailedError         the workspace that was being built for the owner could not be built      exit 5
@@ -46,6 +47,7 @@ from prebuild_tasks.general_errors import (
     Problem,
     ProvisionerError,
     RefusedError,
+    UnfitDatabaseError,
     UnreachableError,
     WaitStoppedError,
     WaitTimeoutError,
@@ -82,6 +84,7 @@ __all__ = [
     "RequestReusedError",
     "TokenExpiredError",
     "TokenRevokedError",
+    "UnfitDatabaseError",
     "UnreachableError",
     "WaitStoppedError",
     "WaitTimeoutError",

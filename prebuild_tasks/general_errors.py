@@ -43,6 +43,13 @@ class InputError(PrebuildError):
     code = "bad_input"
 
 
+class UnfitDatabaseError(InputError):
+    """The database does not serve this release or this user, which only an operator can change.
+
+    The message may name its address.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A problem in a pools file. `line` and `column` count from 1; 0 means that the position is unknown."""

@@ -12,7 +12,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.drivers import has_readable_dates, start_session
 from prebuild_tasks.db.sessions import AGE_MAX, PING_AFTER
 from prebuild_tasks.db.sqlstates import ends_connections
-from prebuild_tasks.errors import BusyError, InputError
+from prebuild_tasks.errors import BusyError, UnfitDatabaseError
 
 if TYPE_CHECKING:  # the package is optional
     from psycopg import AsyncConnection as DriversConnection
@@ -59,8 +59,8 @@ class AsyncConnections:
     async def use(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Return what `work` does with a connection. One that has failed is closed, and another is opened in its place.
 
-        Raises what it raises, the driver's errors, BusyError if no connection is free in time, and InputError for a
-        session that writes dates which the driver cannot read.
+        Raises what it raises, the driver's errors, BusyError if no connection is free in time, and UnfitDatabaseError
+        for a session that writes dates which the driver cannot read.
         """
         await self._take()
         try:
@@ -124,7 +124,7 @@ class AsyncConnections:
             while cursor.nextset():
                 pass
             if not has_readable_dates(connection):
-                raise InputError("the database writes dates that cannot be read")
+                raise UnfitDatabaseError("the database writes dates that cannot be read")
         except BaseException:
             await connection.close()
             raise

@@ -27,7 +27,7 @@ from prebuild_tasks.db.errors import Translator
 from prebuild_tasks.db.letters import COMPLETE
 from prebuild_tasks.db.sessions import BEGIN, SNAPSHOT, WRITE, Sessions
 from prebuild_tasks.db.types import UtcDateTime, db_now
-from prebuild_tasks.errors import BusyError, InputError, PrebuildError
+from prebuild_tasks.errors import BusyError, InputError, PrebuildError, UnfitDatabaseError
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.model.urls import with_driver
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -184,10 +184,10 @@ class Database:
             return [step.revision for step in script.iterate_revisions("head", before or "base")][::-1]
 
     def _require_every_letter(self, connection: Connection) -> None:
-        """Raise InputError for an encoding that has no form for some letters."""
+        """Raise UnfitDatabaseError for an encoding that has no form for some letters."""
         encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
         if encoding not in COMPLETE:
-            raise InputError(
+            raise UnfitDatabaseError(
                 f"the database {masked_url(self.url)} has the encoding {encoding}, which cannot store every letter",
                 hint="create it anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
             )
@@ -212,19 +212,19 @@ class Database:
         return str(value.get("revision", ""))
 
     def require_schema(self) -> None:
-        """Raise InputError unless this release can work on the database as it is.
+        """Raise UnfitDatabaseError unless this release can work on the database as it is.
 
         The database must have every column that this release needs. A newer database serves it, too: migrations only
         add. One that removes something, a release later, sets the lowest revision that the database still serves.
         """
         current, head = self.revision(), self.head()
         if (current or "") < head:
-            raise InputError(
+            raise UnfitDatabaseError(
                 f"the database {masked_url(self.url)} is at schema {current or 'none'}, but this release needs {head}",
                 remedy=Remedy(RemedyKind.UPGRADE_SCHEMA),
             )
         if head < (lowest := self.serves_from()):
-            raise InputError(
+            raise UnfitDatabaseError(
                 f"this release (schema {head}) is too old for the database {masked_url(self.url)}, "
                 f"which needs {lowest} or later",
                 hint="install the release that the other workers run",

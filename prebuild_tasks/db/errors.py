@@ -23,7 +23,7 @@ from prebuild_tasks.db.sqlstates import (
     is_of_value,
     state_class,
 )
-from prebuild_tasks.errors import BusyError, InputError, PrebuildError, UnreachableError
+from prebuild_tasks.errors import BusyError, InputError, PrebuildError, UnfitDatabaseError, UnreachableError
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
@@ -76,7 +76,7 @@ class Translator:
         if any(part in message for part in _SQLITE_UNUSABLE):
             return self._unreachable(message)
         if "no such table" in message:
-            return InputError(
+            return UnfitDatabaseError(
                 f"the database {masked_url(self.url)} has no prebuild tables yet",
                 remedy=Remedy(RemedyKind.CREATE_DATABASE),  # SQLite makes an empty file wherever it is told to look
             )
@@ -99,7 +99,7 @@ class Translator:
             return self._fault(message)
         if code in _POOLER_SIGNS and sessions.has_pooler and not sessions.pooled:
             text = f"the database {masked_url(self.url)} is behind a pooler in transaction mode: {message}"
-            return InputError(text, hint=POOLER_HINT)
+            return UnfitDatabaseError(text, hint=POOLER_HINT)
         match state_class(code):
             case StateClass.RETRY:
                 return BusyError(_BUSY.get(code, f"another process changed or held the same: {message}"))
@@ -120,23 +120,23 @@ class Translator:
             return self._forbidden(message)
         if is_of_value(code):
             return unusable_value(message)
-        return InputError(
+        return UnfitDatabaseError(
             f"the database {masked_url(self.url)} does not serve this user's sessions: {message}",
             hint=_SESSION_HINTS.get(code, "see its log"),
         )
 
-    def _no_tables(self, search_path: str) -> InputError:
+    def _no_tables(self, search_path: str) -> UnfitDatabaseError:
         remedy = Remedy(RemedyKind.UPGRADE_SCHEMA)
         if search_path in ("", _SEARCH_PATH):
-            return InputError("the database has no prebuild tables yet", remedy=remedy)
-        return InputError(
+            return UnfitDatabaseError("the database has no prebuild tables yet", remedy=remedy)
+        return UnfitDatabaseError(
             f"the database has no prebuild tables yet in the schemas of its user's search_path, {search_path}",
             hint=f"if they are in another schema, correct it: {_SET_SEARCH_PATH}; otherwise create them",
             remedy=remedy,
         )
 
-    def _forbidden(self, message: str) -> InputError:
-        return InputError(
+    def _forbidden(self, message: str) -> UnfitDatabaseError:
+        return UnfitDatabaseError(
             f"the user of the database {masked_url(self.url)} may not do this: {message}",
             hint="let it write to all tables, or name another user in PREBUILD_DATABASE_URL; "
             "a plan writes, too, and rolls back",
@@ -206,9 +206,11 @@ def _next_step(message: str, *, is_sqlite: bool) -> tuple[str, Remedy | None]:
     return "start it, or point PREBUILD_DATABASE_URL at one that runs", None
 
 
-def _old_schema(message: str) -> InputError:
+def _old_schema(message: str) -> UnfitDatabaseError:
     line = message.strip().split("\n", maxsplit=1)[0]
-    return InputError(f"the database is older than this release: {line}", remedy=Remedy(RemedyKind.UPGRADE_SCHEMA))
+    return UnfitDatabaseError(
+        f"the database is older than this release: {line}", remedy=Remedy(RemedyKind.UPGRADE_SCHEMA)
+    )
 
 
 def _first_line(error: object) -> str:

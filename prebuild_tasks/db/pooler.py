@@ -10,7 +10,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.errors import POOLER_HINT
 from prebuild_tasks.db.session_values import SessionValue
 from prebuild_tasks.db.sessions import differing
-from prebuild_tasks.errors import InputError
+from prebuild_tasks.errors import UnfitDatabaseError
 from prebuild_tasks.model.addresses import masked_url
 
 _LOOKS = 20
@@ -50,9 +50,9 @@ def shares_connections(database: Database) -> bool:
             return any(_process(other) == first or _process(one) != first for _ in range(_LOOKS))
 
 
-def pooler_problem(database: Database) -> InputError:
+def pooler_problem(database: Database) -> UnfitDatabaseError:
     """Return the error for a pooler in transaction mode that the settings do not name."""
-    return InputError(
+    return UnfitDatabaseError(
         f"the database {masked_url(database.url)} is behind a connection pooler in transaction mode, which loses "
         "session values and prepared statements",
         hint=POOLER_HINT,

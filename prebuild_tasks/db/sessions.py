@@ -21,7 +21,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.letters import note_encoding
 from prebuild_tasks.db.session_values import SessionValue, session_values
 from prebuild_tasks.db.sqlstates import ends_connections
-from prebuild_tasks.errors import InputError
+from prebuild_tasks.errors import UnfitDatabaseError
 
 PING_AFTER = 5.0
 """Seconds without use after which a connection is pinged first: only a ping notices a silently dropped route."""
@@ -134,10 +134,13 @@ class Sessions:
         record.info[_SESSIONS] = _Session(self, self._generation, now, now, bool(answer["standby"]))
 
     def _refuse_unreadable_dates(self, connection: Driver) -> None:
-        """Raise InputError for a DateStyle that psycopg cannot read, which only a pooler's sessions can have."""
+        """Raise UnfitDatabaseError for a DateStyle that psycopg cannot read.
+
+        Only a pooler's sessions can have one.
+        """
         style = connection.info.parameter_status("DateStyle") or "ISO"
         if not style.startswith("ISO"):
-            raise InputError(
+            raise UnfitDatabaseError(
                 f"the database writes dates in the DateStyle {style}, which cannot be read",
                 hint="set DateStyle to ISO for the user of the database: ALTER ROLE … SET DateStyle = 'ISO'",
             )

@@ -78,6 +78,7 @@ ERRORS = {
     "PrebuildError": (MESSAGE, 1, "error"),
     "InputError": (MESSAGE, 2, "bad_input"),
     "PoolsFileError": ("(problems: 'Sequence[Problem]') -> 'None'", 2, "bad_pools_file"),
+    "UnfitDatabaseError": (MESSAGE, 2, "bad_input"),
     "NotFoundError": (MESSAGE, 3, "not_found"),
     "ClaimMissError": (
         MESSAGE.replace("*, ", "*, reason: 'str', ").replace(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from datetime import timedelta
@@ -22,6 +21,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.report.compile import compile_report
 from prebuild_tasks.web.report_page import page
+from tests.support.chromium import OPTIONS, find_browser
 from tests.support.past import two_busy_days
 
 pytestmark = [
@@ -29,10 +29,6 @@ pytestmark = [
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
 ]
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-WAY_OUT = (
-    "the page's tests need Chromium on PATH; on Debian and Ubuntu: apt-get install --no-install-recommends chromium"
-)
 NAME = "platform-engineering-workspaces/java-service-with-caches-and-a-long-name"
 MEASURE = """
 <pre id="measured"></pre>
@@ -55,9 +51,7 @@ document.getElementById("measured").textContent = JSON.stringify({
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    if found := next((path for name in BROWSERS if (path := shutil.which(name))), None):
-        return found
-    raise RuntimeError(WAY_OUT)
+    return find_browser()
 
 
 @pytest.fixture
@@ -79,8 +73,7 @@ def measured(browser: str, text: str, place: Path, width: int) -> dict[str, Any]
     file.write_text(text.replace("</main>", f"</main>{MEASURE}"))
     done = subprocess.run(
         [
-            browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-            "--hide-scrollbars", f"--user-data-dir={place / 'profile'}", f"--window-size={width},900", "--dump-dom",
+            browser, *OPTIONS, f"--user-data-dir={place / 'profile'}", f"--window-size={width},900", "--dump-dom",
             file.as_uri(),
         ],
         env={"PATH": "/usr/bin:/bin", "HOME": str(place)}, capture_output=True, text=True, timeout=90, check=False,

@@ -22,7 +22,7 @@ from prebuild_tasks.web.api.auth import let_in
 from prebuild_tasks.web.api.door import Door, DoorOptions, Limiter
 from prebuild_tasks.web.api.openapi import make_document
 from prebuild_tasks.web.api.operations import Operation
-from prebuild_tasks.web.api.problems import ProblemDetails, ProblemError, problem_of
+from prebuild_tasks.web.api.problems import FAILED, ProblemDetails, ProblemError, problem_of
 from prebuild_tasks.web.api.request_ids import RequestIds
 from prebuild_tasks.web.api.responses import problem_response
 from prebuild_tasks.web.api.routes import builds, claims, meta, pools, workspaces
@@ -116,14 +116,14 @@ class _Endpoint:
 def _details_of(error: Exception) -> ProblemDetails:
     match error:
         case ProblemError():
-            return error.details
+            details, cause = error.details, error.__cause__
         case PrebuildError():
-            details = problem_of(error)
-            if details.code == "unreachable":
-                log.warning("service_unusable", error=error.message)
-            return details
-    hint = "the log of the server says why"
-    return ProblemDetails(status=500, code="error", detail="the request failed", hint=hint)
+            details, cause = problem_of(error), error
+        case _:
+            return FAILED
+    if details.code == "unreachable" and isinstance(cause, PrebuildError):
+        log.warning("service_unusable", error=cause.message)
+    return details
 
 
 def _of_no_route(request: Request, error: Exception) -> Response:
@@ -135,9 +135,8 @@ def _of_no_route(request: Request, error: Exception) -> Response:
         allowed = {"Allow": ", ".join(methods)} if methods else headers
         detail = f"this address does not take {request.method[:20]}"
         return _answer(request, ProblemDetails(status=405, code="method_not_allowed", detail=detail, headers=allowed))
-    return _answer(
-        request, ProblemDetails(status=404, code="not_found", detail="there is no such address", hint="see /docs")
-    )
+    hint = f"see {request.app.state.door.base}/docs"
+    return _answer(request, ProblemDetails(status=404, code="not_found", detail="there is no such address", hint=hint))
 
 
 def _answer(request: Request, details: ProblemDetails) -> Response:

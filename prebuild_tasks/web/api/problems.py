@@ -16,11 +16,12 @@ from prebuild_tasks.errors import (
     PrebuildError,
     RefusedError,
     RequestEndedError,
+    UnfitDatabaseError,
     UnreachableError,
 )
 from prebuild_tasks.json_views import to_json
 from prebuild_tasks.model.json_values import JsonObject, JsonValue
-from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.remedies import Remedy
 from prebuild_tasks.web.api.links import call_of, log_path
 
 MEDIA_TYPE = "application/problem+json"
@@ -102,6 +103,10 @@ class ProblemDetails:
         }
 
 
+FAILED = ProblemDetails(status=500, code="error", detail="the request failed", hint="the log of the server says why")
+"""The details of an error that nobody expected. What it was may name the database, and is for the log."""
+
+
 class ProblemError(Exception):
     """A problem of the request itself, which no service has seen."""
 
@@ -144,12 +149,12 @@ def problem_of(error: PrebuildError) -> ProblemDetails:
             return replace(details, status=404)
         case UnreachableError():
             return unusable("the database does not answer")
-        case InputError(remedy=Remedy(kind=RemedyKind.UPGRADE_SCHEMA)):  # the operator's fault, and not the client's
-            return unusable("the database is not of this version")
+        case UnfitDatabaseError():
+            return unusable("the database is not set up for this service")
         case InputError():
             return replace(details, status=422, code="bad_input")
         case _:
-            return replace(details, code="error")
+            return FAILED
 
 
 def unusable(detail: str) -> ProblemDetails:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -10,9 +11,12 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import BusyError
 from prebuild_tasks.insight import look_at_turn
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import DirectMessages, connect
 from prebuild_tasks.reconcile import Lock, Locks
 from prebuild_tasks.web.api.threads import Threads
+
+log = get_logger(__name__)
 
 REST = 2.0
 """Seconds for which a Redis that did not answer is not asked."""
@@ -23,6 +27,7 @@ _DETAIL_TIMEOUT = 0.5
 _TIMEOUT = 2.0
 """Seconds to wait for Redis where the message is what was asked for, and for a thread."""
 _NOT_ASKED = Lock(unreachable="it was asked a moment ago")
+_WHY = "the log of the server says why"
 
 T = TypeVar("T")
 
@@ -52,9 +57,13 @@ class RedisCalls:
         return await self._ask(send, bool) or False
 
     async def look_at_turn(self, preset_id: int) -> Lock:
-        """Return who has the turn of a preset, and how many messages wait."""
+        """Return who has the turn of a preset, and how many messages wait. Where Redis is, no caller learns."""
         look = partial(look_at_turn, self._locks, self._settings, preset_id)
-        return await self._ask(look, lambda lock: not lock.unreachable) or _NOT_ASKED
+        lock = await self._ask(look, lambda lock: not lock.unreachable) or _NOT_ASKED
+        if lock is _NOT_ASKED or not lock.unreachable:
+            return lock
+        log.warning("turn_not_looked_at", error=lock.unreachable)
+        return replace(lock, unreachable=_WHY)
 
     def close(self) -> None:
         """Wait for what is asked, and close the connections."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import resource
 import signal
@@ -108,7 +109,7 @@ class ServerConfig(Config):
             proxy_headers=False,
             server_header=False,
             backlog=_BACKLOG,
-            timeout_keep_alive=round(options.keep_alive),
+            timeout_keep_alive=math.ceil(options.keep_alive),
             timeout_graceful_shutdown=GRACE,
             timeout_worker_healthcheck=_SILENT_MAX,
             ssl_certfile=options.tls_cert,

@@ -24,18 +24,21 @@ def asked(settings: Settings, redis_url: str, body: Callable[[RedisCalls], Await
     asyncio.run(main())
 
 
-def test_a_redis_that_did_not_answer_rests(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_that_did_not_answer_rests(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     now = 100.0
     monkeypatch.setattr(redis_calls, "monotonic", lambda: now)
 
     async def body(calls: RedisCalls) -> None:
         nonlocal now
-        assert "refused" in (await calls.look_at_turn(1)).unreachable
+        assert (await calls.look_at_turn(1)).unreachable == "the log of the server says why"
+        assert "refused" in caplog.text
         now += REST - 0.1
         assert "a moment ago" in (await calls.look_at_turn(1)).unreachable
         assert not await calls.request_turn(1, "dev/small")
         now += 0.1
-        assert "refused" in (await calls.look_at_turn(1)).unreachable
+        assert "log of the server" in (await calls.look_at_turn(1)).unreachable
 
     asked(settings, NO_REDIS, body)
 

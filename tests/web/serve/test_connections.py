@@ -20,6 +20,7 @@ from sqlalchemy import text
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from tests.support.door import FULL, NONE, Doors, doors, portal
+from tests.support.servers import migrate, restartable_postgres
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -33,6 +34,24 @@ def test_more_connections_than_the_database_has_are_refused(tmp_path: Path, post
         said = service.run("serve", "--port", "0", "--workers", "64", expect=2)
     assert "2048 connections" in said
     assert "--workers or PREBUILD_SERVE_CONNECTIONS" in " ".join(said.split())
+
+
+def test_as_many_connections_as_the_database_has_are_accepted(tmp_path: Path) -> None:
+    """And those that are for superusers alone are not among them."""
+    needed, reserved = CONNECTIONS + 2, 3
+    with restartable_postgres({"max_connections": str(needed + reserved)}) as server:
+        migrate(server.url.format("postgres"))
+        with doors(tmp_path, server.url.format("postgres"), PREBUILD_SERVE_CONNECTIONS=str(CONNECTIONS)) as service:
+            _, process = service.serve()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+            server.process.send_signal(signal.SIGQUIT)
+            server.process.wait(60)
+            server.options["max_connections"] = str(needed + reserved - 1)
+            server.start()
+            server.wait_ready()
+            refused = " ".join(service.run("serve", "--port", "0", expect=2).split())
+    assert f"may use {needed} connections to the database, which allows {needed - 1} in all" in refused
 
 
 def raw_claim(token: str, preset: str, wait: float) -> bytes:

@@ -15,6 +15,7 @@ from prebuild_tasks.model.actors import ActorKind
 from prebuild_tasks.web.api.problems import ProblemError
 from prebuild_tasks.web.serve import rate
 from prebuild_tasks.web.serve.rate import BAD_TOKENS, RateLimits, limit_of, network_of, share_of
+from tests.support.refusing_redis import REFUSALS, refusing_redis
 
 GONE = "redis://127.0.0.1:1/0"
 
@@ -96,6 +97,14 @@ def test_limits(work: Callable[[RateLimits], Awaitable[None]], redis_url: str) -
 @pytest.mark.parametrize("work", [reads_and_changes_have_their_own_limits, bad_tokens])
 def test_a_process_counts_by_itself_while_redis_is_away(work: Callable[[RateLimits], Awaitable[None]]) -> None:
     use(GONE, work)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_process_counts_by_itself_while_redis_refuses(refusal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate, "PATIENCE", 10)  # of a busy machine
+    with refusing_redis(refusal) as redis:
+        use(redis.url, reads_and_changes_have_their_own_limits)
+        assert redis.refused
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -116,14 +115,3 @@ def test_the_soft_limit_of_open_files_is_raised() -> None:
     with served(nofile=256) as (url, process):
         wait_until(lambda: is_ready(url))
         assert psutil.Process(process.pid).rlimit(psutil.RLIMIT_NOFILE) == (4096, 4096)
-
-
-def test_an_idle_connection_is_kept_for_as_long_as_it_is_told() -> None:
-    with served(1, 1) as (url, _):
-        host, _, port = url.removeprefix("http://").partition(":")
-        with socket.create_connection((host, int(port)), timeout=10) as connection:
-            connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            began = time.monotonic()
-            while connection.recv(4096):
-                pass
-        assert 0.5 < time.monotonic() - began < 5

@@ -63,7 +63,7 @@ async def make(call: Call) -> Response:
         return await _make(call)
     except PrebuildError as error:
         asked = call.body(ClaimBody).model_dump(mode="json", exclude_unset=True)
-        raise ProblemError(replace(problem_of(error), asked=asked)) from None
+        raise ProblemError(replace(problem_of(error), asked=asked)) from error
 
 
 async def _make(call: Call) -> Response:

@@ -119,7 +119,7 @@ async def extend(call: Call) -> Response:
             lambda: extend_once(database, name, seconds, request=mark, actor=actor, reach=principal.reach)
         )
     except RequestReusedError as error:
-        raise ProblemError(replace(problem_of(error), asked={"duration": body.duration})) from None
+        raise ProblemError(replace(problem_of(error), asked={"duration": body.duration})) from error
     headers = REPLAYED if done.replayed else None
     return call.answer({"workspace": name, "claimed_until": to_json(done.until)}, headers=headers)
 
