@@ -101,6 +101,8 @@ class ClaimMissError(PrebuildError):
 
     exit_code = 4
     code = "claim_miss"
+    choice: tuple[int, ...] = ()
+    """The ids of the presets that were asked for; empty unless the claim was made in this process."""
 
     def __init__(  # many arguments: each is told to a program
         self,

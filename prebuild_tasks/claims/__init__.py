@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
-    from prebuild_tasks.claims.async_hits import AsyncHits, hits_of
+    from prebuild_tasks.claims.async_hits import AsyncHits, LostClaimError, hits_of
     from prebuild_tasks.claims.openings import Choice, read_openings
     from prebuild_tasks.claims.rules import ask_again, check_form
     from prebuild_tasks.claims.session import ClaimSession
@@ -24,6 +24,7 @@ __all__ = [
     "ClaimRequest",
     "ClaimSession",
     "Claimed",
+    "LostClaimError",
     "WaitStage",
     "ask_again",
     "check_form",
@@ -44,6 +45,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
         {
             "async_hits": (
                 "AsyncHits",
+                "LostClaimError",
                 "hits_of",
             ),
             "openings": (

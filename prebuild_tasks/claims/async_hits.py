@@ -15,7 +15,8 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.async_connections import AsyncConnections
 from prebuild_tasks.db.drivers import psycopg_arguments
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import InputError
+from prebuild_tasks.db.sqlstates import StateClass, state_class
+from prebuild_tasks.errors import UnfitDatabaseError
 from prebuild_tasks.faultpoints import step
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 _REST = 2.0
 """Seconds for which claims are made in the usual way after the database could not be used: that names the reason."""
+
+
+class LostClaimError(Exception):
+    """The database did not answer a claim, which may have been committed: `claim` tells, with the same request."""
 
 
 class AsyncHits:
@@ -46,7 +51,8 @@ class AsyncHits:
     async def claim(self, request: ClaimRequest, *, max_builds_in_flight: int, alive_within: float) -> Claimed | None:
         """Give the oldest eligible prebuild of the first preset to `request.owner`; None if `claim` has to be asked.
 
-        Raises BusyError if no connection is free in time, InputError and OwnerNotAllowedError as `claim` does.
+        Raises InputError and OwnerNotAllowedError as `claim` does, BusyError if no connection is free in time,
+        UnreachableError if the database does not answer for long, and LostClaimError.
         """
         attempt = attempt_of(request, max_builds_in_flight=max_builds_in_flight, alive_within=alive_within)
         made = make_statement(self._database, attempt)
@@ -56,9 +62,14 @@ class AsyncHits:
             hit = await self.connections.use(partial(self._send, made, attempt.owner))
         except self._of_request:
             return None
-        except (self._driver_error, InputError):
+        except UnfitDatabaseError:
             self._usable_from = monotonic() + _REST
             return None
+        except self._driver_error as error:
+            if state_class(getattr(error, "sqlstate", None) or "") is StateClass.RETRY:
+                return None  # such as a lock that somebody else held for too long
+            self._usable_from = monotonic() + _REST
+            raise LostClaimError from error
         return made.claimed(attempt, hit)
 
     async def close(self) -> None:

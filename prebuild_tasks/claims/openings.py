@@ -1,88 +1,98 @@
 """Openings: how many claims that wait, with nothing reserved for them, may get a workspace by now.
 
-They are counted without locks, so a claim may still miss: it waits for the next opening then.
+They are counted without locks, so a claim may still miss: it waits for the next opening then. However many claims wait
+for however many presets, the number of statements is the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import TypeAlias
 
 from sqlalchemy import Connection
 
-from prebuild_tasks.access import Reach
-from prebuild_tasks.claims.candidates import find_pools, second_choice_pools
 from prebuild_tasks.claims.reserve import count_adoptable
 from prebuild_tasks.claims.rows import Pool
 from prebuild_tasks.claims.rules import is_buildable, refusal_of
-from prebuild_tasks.claims.store import count_claimable
-from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.claims.store import Claimable, count_claimable, read_candidates
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import InputError, NotFoundError
-from prebuild_tasks.reconcile import read_in_flight
+from prebuild_tasks.reconcile import InFlight, Starts, Usage, older_choices, read_usage
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
 
 OPEN = 1_000_000
 """The openings where nothing limits them, or where a claim would be refused, and so need not wait."""
 
+Choice: TypeAlias = tuple[int, ...]
+"""The ids of the presets that a claim may take from, in its order. Claims with the same choice wait together."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """The pools that a claim may take from, as its request names them. Claims with the same choice wait together."""
 
-    presets: tuple[str, ...]
-    template: str
-    parameters: frozenset[tuple[str, str]]
-    reach: Reach | None
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """All that is known of the presets of some choices."""
 
-    @classmethod
-    def of(cls, request: ClaimRequest) -> Self:
-        """Return the choice of a request."""
-        reach = request.reach and replace(request.reach, owner="")  # whoever claims, the pools are the same
-        return cls(
-            presets=tuple(request.presets),
-            template=request.template,
-            parameters=frozenset(request.parameters.items()),
-            reach=reach,
-        )
-
-    def request(self) -> ClaimRequest:
-        """Return a request of this choice, of nobody."""
-        return ClaimRequest("", self.presets, self.template, dict(self.parameters), reach=self.reach)
+    pools: Mapping[int, Pool]
+    older: Mapping[int, Collection[int]]
+    """Where else a pool that replaces gradually has prebuilds that may be claimed."""
+    ready: Mapping[int, Claimable]
+    adoptable: Mapping[int, int]
+    usage: Mapping[int, Usage]
+    """By organization."""
+    starts: Mapping[int, Starts]
+    all_paused: bool
+    max_builds_in_flight: int
+    now: datetime
 
 
 def read_openings(
     database: Database, choices: Collection[Choice], *, max_builds_in_flight: int
 ) -> Mapping[Choice, int]:
     """Count the openings of each choice. `max_builds_in_flight` is the installation's limit; 0: none."""
+    ids = sorted({preset_id for choice in choices for preset_id in choice})
     with database.read() as connection:
-        now = database.now(connection)
-        return {choice: _openings(connection, choice, max_builds_in_flight, now) for choice in choices}
+        facts = _read(connection, ids, database.now(connection), max_builds_in_flight)
+    return {choice: _openings(facts, choice) for choice in choices}
 
 
-def _openings(connection: Connection, choice: Choice, most: int, now: datetime) -> int:
-    try:
-        pools = find_pools(connection, choice.request())
-    except (InputError, NotFoundError):  # what it names is gone
-        return OPEN
-    if refusal_of(pools):
-        return OPEN
-    candidates = [candidate for pool in pools for candidate in (pool, *second_choice_pools(connection, pool))]
-    ready = count_claimable(connection, candidates, now)
-    return ready + count_adoptable(connection, pools) + _room(connection, pools, most, now)
+def _read(connection: Connection, ids: Sequence[int], now: datetime, most: int) -> _Facts:
+    older = older_choices(connection, ids)
+    everywhere = sorted({*ids, *(other for others in older.values() for other in others)})
+    usage, starts = read_usage(connection)
+    return _Facts(
+        pools={pool.id: pool for pool in read_candidates(connection, ids)},
+        older=older,
+        ready=count_claimable(connection, everywhere, now),
+        adoptable=count_adoptable(connection, ids),
+        usage=usage,
+        starts=starts,
+        all_paused=pause_holds(global_pause(connection), now),
+        max_builds_in_flight=most,
+        now=now,
+    )
 
 
-def _room(connection: Connection, pools: Sequence[Pool], most: int, now: datetime) -> int:
+def _openings(facts: _Facts, choice: Choice) -> int:
+    pools = [facts.pools[preset_id] for preset_id in choice if preset_id in facts.pools]
+    if not pools or refusal_of(pools):
+        return OPEN  # what it names is gone, or nothing is built for it
+    return sum(_ready(facts, pool) + facts.adoptable.get(pool.id, 0) + _room(facts, pool) for pool in pools)
+
+
+def _ready(facts: _Facts, pool: Pool) -> int:
+    """Count the prebuilds that can be claimed; while a pool replaces gradually, outdated ones too."""
+    if pool.id not in facts.older:
+        return facts.ready.get(pool.id, Claimable()).fresh
+    return sum(facts.ready.get(preset_id, Claimable()).kept for preset_id in {pool.id, *facts.older[pool.id]})
+
+
+def _room(facts: _Facts, pool: Pool) -> int:
     """Count the builds that may be begun for people."""
-    if pause_holds(global_pause(connection), now):
+    if facts.all_paused or not is_buildable(pool) or pause_holds(pool.paused, facts.now):
         return 0
-    rooms = 0
-    for pool in pools:
-        if not is_buildable(pool) or pause_holds(pool.paused, now):
-            continue
-        in_flight = read_in_flight(connection, pool.id, pool.organization_id)
-        limits = in_flight.limits(max_in_flight=pool.max_builds_in_flight, slow_start=None, max_everywhere=most)
-        rooms += limits.grant(str(pool.id), OPEN).number
-    return rooms
+    everywhere = sum(starts.sharing for starts in facts.starts.values())
+    in_flight = InFlight(facts.starts.get(pool.id, Starts()).in_flight, everywhere, facts.usage[pool.organization_id])
+    limits = in_flight.limits(
+        max_in_flight=pool.max_builds_in_flight, slow_start=None, max_everywhere=facts.max_builds_in_flight
+    )
+    return limits.grant(str(pool.id), OPEN).number

@@ -120,7 +120,7 @@ def _adopt(connection: Connection, pool: Pool, attempt: Attempt, now: datetime) 
     come before it in the order. Without a start, nothing is locked, and this takes one statement.
     """
     query = (
-        _adoptable(select(m.Build.id, m.Build.workspace_id), [pool])
+        _adoptable(select(m.Build.id, m.Build.workspace_id), [pool.id])
         .order_by(IS_HELD, m.Build.started_at.is_(None), m.Build.started_at, m.Build.created_at, m.Build.id)
         .limit(1)
     )
@@ -141,16 +141,17 @@ def _adopt(connection: Connection, pool: Pool, attempt: Attempt, now: datetime) 
     return Reserved(build.workspace_id, adopted, pool.id, FollowUp.of(wake=[pool.id], ref=pool.ref))
 
 
-def count_adoptable(connection: Connection, pools: Sequence[Pool]) -> int:
-    """Count the starts that these pools have begun, and that people who wait may be given."""
-    return connection.execute(_adoptable(select(func.count(m.Build.id)), pools)).scalar_one()
+def count_adoptable(connection: Connection, preset_ids: Sequence[int]) -> dict[int, int]:
+    """Count, by preset, the starts that pools have begun, and that people who wait may be given."""
+    query = _adoptable(select(m.Build.preset_id, func.count().label("number")), preset_ids).group_by(m.Build.preset_id)
+    return {row.preset_id: row.number for row in connection.execute(query)}
 
 
-def _adoptable(query: Select[*Ts], pools: Sequence[Pool]) -> Select[*Ts]:
-    """Restrict a query of builds to the starts of these pools, and join their workspaces."""
+def _adoptable(query: Select[*Ts], preset_ids: Sequence[int]) -> Select[*Ts]:
+    """Restrict a query of builds to the starts of these presets, and join their workspaces."""
     latest = and_(m.Workspace.id == m.Build.workspace_id, m.Workspace.build_number == m.Build.number)
     return query.join(m.Workspace, latest).where(
-        m.Build.preset_id.in_([pool.id for pool in pools]),
+        m.Build.preset_id.in_(preset_ids),
         m.Build.transition == Transition.START,
         m.Build.status.in_((BuildStatus.PENDING, BuildStatus.RUNNING)),
         IS_LIVE_PREBUILD,

@@ -128,18 +128,33 @@ def _still_good(pool: Pool, now: datetime) -> ColumnElement[bool]:
 
 def has_claimable(connection: Connection, pools: Sequence[Pool], now: datetime) -> bool:
     """Return whether one of the pools has a prebuild that can be claimed, or that another claim is taking."""
-    return connection.execute(_claimable(pools, now, literal(1)).limit(1)).first() is not None
-
-
-def count_claimable(connection: Connection, pools: Sequence[Pool], now: datetime) -> int:
-    """Count the prebuilds of these pools that can be claimed, or that a claim is taking."""
-    return connection.execute(_claimable(pools, now, func.count())).scalar_one()
-
-
-def _claimable(pools: Sequence[Pool], now: datetime, column: ColumnElement[int]) -> Select[int]:
     claimable = or_(*(and_(m.Workspace.preset_id == pool.id, _still_good(pool, now)) for pool in pools))
-    query = select(column).select_from(m.Workspace).join(m.Preset, m.Preset.id == m.Workspace.preset_id)
-    return query.where(IS_CLAIMABLE, claimable)
+    query = select(literal(1)).select_from(m.Workspace).join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+    return connection.execute(query.where(IS_CLAIMABLE, claimable).limit(1)).first() is not None
+
+
+class Claimable(NamedTuple):
+    """Prebuilds of a preset that can be claimed, or that a claim is taking."""
+
+    fresh: int = 0
+    """Those that are not outdated."""
+    kept: int = 0
+    """Those, and the outdated ones that may be claimed until they are replaced."""
+
+
+def count_claimable(connection: Connection, preset_ids: Sequence[int], now: datetime) -> dict[int, Claimable]:
+    """Count the prebuilds of each of these presets that has some that can be claimed."""
+    query = (
+        select(
+            m.Workspace.preset_id,
+            func.count().filter(~is_expired_sql(now)).label("fresh"),
+            func.count().filter(~is_past_ttl_sql(now)).label("kept"),
+        )
+        .join(m.Preset, m.Preset.id == m.Workspace.preset_id)
+        .where(IS_CLAIMABLE, m.Workspace.preset_id.in_(preset_ids))
+        .group_by(m.Workspace.preset_id)
+    )
+    return {row.preset_id: Claimable(row.fresh, row.kept) for row in connection.execute(query)}
 
 
 def record_event(

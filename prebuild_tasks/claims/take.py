@@ -235,6 +235,7 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
             outcome = BeingBuilt(reserved, attempt.owner, names, attempt.claim_id, request.request_id)
         else:
             outcome = miss(names, reason, read_outlook(connection, pools, reason, now))
+            outcome.choice = tuple(pool.id for pool in pools)
         step("claim.before_commit")
     if isinstance(outcome, BeingBuilt):
         return outcome

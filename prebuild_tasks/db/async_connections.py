@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import select
+import socket
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +15,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.drivers import has_readable_dates, start_session
 from prebuild_tasks.db.sessions import AGE_MAX, PING_AFTER
 from prebuild_tasks.db.sqlstates import ends_connections
-from prebuild_tasks.errors import BusyError, UnfitDatabaseError
+from prebuild_tasks.errors import BusyError, UnfitDatabaseError, UnreachableError
 
 if TYPE_CHECKING:  # the package is optional
     from psycopg import AsyncConnection as DriversConnection
@@ -23,6 +26,10 @@ T = TypeVar("T")
 
 _CONNECT_TIMEOUT = 2
 """Seconds to connect, the least that libpq takes. Whoever cannot be served has another way."""
+
+
+ANSWER_WITHIN = 10.0
+"""Seconds within which the server has to answer a statement. A lock is waited for a fifth of that."""
 
 
 @dataclass(slots=True)
@@ -59,15 +66,16 @@ class AsyncConnections:
     async def use(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Return what `work` does with a connection. One that has failed is closed, and another is opened in its place.
 
-        Raises what it raises, the driver's errors, BusyError if no connection is free in time, and UnfitDatabaseError
-        for a session that writes dates which the driver cannot read.
+        Raises what it raises, the driver's errors, BusyError if no connection is free in time, UnreachableError if the
+        server does not answer for long, and UnfitDatabaseError for a session that writes dates which the driver cannot
+        read.
         """
         await self._take()
         try:
             lent = await self._usable() or await self._opened()
             connection = lent.connection
             try:
-                return await work(connection)
+                return await _within(connection, work(connection))
             except BaseException as error:
                 if self._is_lost(connection, error):
                     await connection.close()
@@ -109,7 +117,8 @@ class AsyncConnections:
                 if now - idle.used_at < PING_AFTER:
                     return idle
                 try:
-                    await idle.connection.execute("SELECT 1")  # only a statement notices a silently dropped route
+                    # Only a statement notices a silently dropped route.
+                    await _within(idle.connection, idle.connection.execute("SELECT 1"))
                 except self._driver_error:
                     pass
                 else:
@@ -120,7 +129,7 @@ class AsyncConnections:
     async def _opened(self) -> _Idle:
         connection = await self._connect(**self._arguments)
         try:
-            cursor = await connection.execute(start_session(connection.info.server_version))
+            cursor = await _within(connection, connection.execute(start_session(connection.info.server_version)))
             while cursor.nextset():
                 pass
             if not has_readable_dates(connection):
@@ -135,6 +144,30 @@ class AsyncConnections:
         """Return whether a connection must not be used again after an error."""
         state = getattr(error, "sqlstate", None) or ""
         return ends_connections(state) or connection.info.transaction_status != self._idle_status
+
+
+async def _within(connection: AsyncConnection, work: Awaitable[T]) -> T:
+    """Return what some work with a connection returns. Raises UnreachableError if the server does not answer for long.
+
+    It is the connection that is cut: to cancel the work would ask the same server to do so, and wait for it.
+    """
+    cut = False
+
+    def give_up() -> None:
+        nonlocal cut
+        cut = True
+        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as peer:
+            peer.shutdown(socket.SHUT_RDWR)
+
+    watch = asyncio.get_running_loop().call_later(ANSWER_WITHIN, give_up)
+    try:
+        return await work
+    except Exception as error:
+        if cut:
+            raise UnreachableError(f"the database did not answer within {ANSWER_WITHIN:g} s") from error
+        raise
+    finally:
+        watch.cancel()
 
 
 def _is_readable(connection: AsyncConnection) -> bool:

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         sharers_among,
     )
     from prebuild_tasks.reconcile.store.other_versions import (
+        older_choices,
         read_rolling,
         read_versions,
         second_choices,
@@ -113,6 +114,7 @@ __all__ = [
     "kept_claimable",
     "next_change",
     "next_turn",
+    "older_choices",
     "order_presets",
     "parse_cron",
     "read_declared",
@@ -230,6 +232,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "sharers_among",
             ),
             "store.other_versions": (
+                "older_choices",
                 "read_rolling",
                 "read_versions",
                 "second_choices",

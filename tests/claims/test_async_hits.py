@@ -10,18 +10,19 @@ from typing import Any, TypeVar
 
 import psycopg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from prebuild_tasks import clock
 from prebuild_tasks.access.types import Reach
 from prebuild_tasks.claims import async_hits
-from prebuild_tasks.claims.async_hits import AsyncHits, hits_of
+from prebuild_tasks.claims.async_hits import AsyncHits, LostClaimError, hits_of
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import Claimed, ClaimRequest
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import Settings
+from prebuild_tasks.db import async_connections
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import BusyError, InputError, OwnerNotAllowedError
+from prebuild_tasks.errors import BusyError, InputError, OwnerNotAllowedError, UnreachableError
 from prebuild_tasks.schema import tables as m
 from tests.support.builders import PRESET, declare, fill, workspaces
 from tests.support.encodings import administered
@@ -165,13 +166,14 @@ def test_after_a_failed_connection_claims_go_the_usual_way_for_a_moment(
             name = connection.info.dbname
         with psycopg.connect(database_url.replace("+psycopg", ""), dbname="postgres", autocommit=True) as connection:
             connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
-            first = await take(hits)
+            with pytest.raises(LostClaimError):
+                await take(hits)
             connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
         resting = await take(hits)
         later[0] = 2.0
-        return [first, resting, await take(hits)]
+        return [resting, await take(hits)]
 
-    assert [answer is not None for answer in with_hits(database, refused)] == [False, False, True]
+    assert [answer is not None for answer in with_hits(database, refused)] == [False, True]
 
 
 def test_who_waits_too_long_for_a_connection_is_told_so(database: Database, settings: Settings) -> None:
@@ -215,6 +217,40 @@ def test_an_error_of_a_statement_closes_no_connection(database: Database) -> Non
 
     before, after = with_hits(database, failing, number=1)
     assert before == after
+
+
+def test_a_server_that_is_halted_is_not_waited_for(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(database, settings, 1)
+    monkeypatch.setattr(async_connections, "ANSWER_WITHIN", 0.2)
+
+    async def halted(hits: AsyncHits) -> tuple[int, bool]:
+        async def sleep(connection: psycopg.AsyncConnection[Any]) -> None:
+            await connection.execute("SELECT pg_sleep(60)")
+
+        with pytest.raises(UnreachableError, match="did not answer within"):
+            await hits.connections.use(sleep)
+        return hits.connections.in_use, await take(hits) is None
+
+    assert with_hits(database, halted) == (0, True)
+
+
+def test_a_lock_that_others_hold_does_not_make_all_claims_slow(database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    fill(database, settings)
+
+    async def held_up(hits: AsyncHits) -> list[bool]:
+        async def time_out(connection: psycopg.AsyncConnection[Any]) -> None:
+            await connection.execute("SET lock_timeout = 1")
+
+        await hits.connections.use(time_out)
+        with database.write() as connection:
+            connection.execute(text("LOCK TABLE claim_events IN ACCESS EXCLUSIVE MODE"))
+            first = await take(hits)
+        return [first is not None, await take(hits) is not None]
+
+    assert with_hits(database, held_up) == [False, True]
 
 
 def test_only_a_plain_postgresql_has_them(database: Database, database_url: str, tmp_path: Path) -> None:

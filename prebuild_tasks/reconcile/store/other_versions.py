@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, exists, func, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, and_, bindparam, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.reconcile.rules.model import RunningPrebuild
@@ -113,6 +113,34 @@ def second_choices(connection: Connection, preset_id: int) -> list[int]:
         .order_by(m.Preset.id != preset_id, m.Preset.id.desc())
     )
     return list(connection.execute(versions).scalars())
+
+
+def older_choices(connection: Connection, preset_ids: Sequence[int]) -> dict[int, list[int]]:
+    """Return, as `second_choices`, the other presets with second choices of each that replaces gradually. One query."""
+    other, other_version = aliased(m.Preset), aliased(m.TemplateVersion)
+    ready = select(m.Workspace.preset_id).where(IS_CLAIMABLE, m.Workspace.preset_id == other.id)
+    query = (
+        select(m.Preset.id.label("base_id"), other.id)
+        .join(*VERSION_OF_PRESET)
+        .join(*TEMPLATE_OF_VERSION)
+        .join(other_version, other_version.template_id == m.Template.id)
+        .outerjoin(
+            other,
+            and_(
+                other.template_version_id == other_version.id,
+                other.name == m.Preset.name,
+                other.id != m.Preset.id,
+                ready.exists(),
+            ),
+        )
+        .where(m.Preset.id.in_(preset_ids), m.Preset.replace_strategy == ROLLING, is_active_sql())
+    )
+    choices: dict[int, list[int]] = {}
+    for row in connection.execute(query):
+        others = choices.setdefault(row.base_id, [])
+        if row.id is not None:
+            others.append(row.id)
+    return choices
 
 
 def read_rolling(connection: Connection) -> dict[str, Rolling]:

@@ -10,7 +10,7 @@ from threading import get_ident
 from typing import TypeVar
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import BusyError
+from prebuild_tasks.errors import BusyError, UnreachableError
 
 FEW = 3
 """Threads for calls that are quick. More of them only take the interpreter from each other and from the event loop:
@@ -19,6 +19,8 @@ QUICK = 0.1
 """Seconds. A call that takes longer waits for the database, so the next ones get the other threads."""
 PATIENCE = 5.0
 """Seconds that a request waits for a thread."""
+LONGEST = 30.0
+"""Seconds for which a caller waits for its call: a server that is halted answers no statement, and ends none."""
 _LOOK_AGAIN = 0.5
 """Seconds after which a call that waits for the few threads is given to the others, if those have become slow."""
 
@@ -63,10 +65,10 @@ class _NotBegunError(Exception):
 class Threads:
     """Runs calls in threads. Use it in one event loop."""
 
-    def __init__(self, number: int, patience: float = PATIENCE) -> None:
-        """Take the number of threads, and the seconds that a call waits for one."""
+    def __init__(self, number: int, patience: float = PATIENCE, longest: float = LONGEST) -> None:
+        """Take the number of threads, the seconds that a call waits for one, and those that its caller waits for it."""
         few = min(FEW, number)
-        self._number, self._patience = number, patience
+        self._number, self._patience, self._longest = number, patience, longest
         self._few = _Pool(few)
         self._others = _Pool(number - few) if number > few else self._few
         self._pools = {self._few, self._others}
@@ -84,8 +86,8 @@ class Threads:
     async def call(self, work: Callable[[], T]) -> T:
         """Call a function in a thread, and in the context of the caller.
 
-        Raises what it raises, and BusyError if no thread was free in time. A caller that is canceled leaves the thread
-        to its work.
+        Raises what it raises, BusyError if no thread was free in time, and UnreachableError if the call takes too long.
+        Then, as after a cancellation, its thread is left to its work.
         """
         left = self._patience
         while left > 0:
@@ -104,19 +106,30 @@ class Threads:
     async def _call(self, pool: _Pool, work: Callable[[], T], wait: float) -> T:
         """Call a function in a thread of the pool. Raises _NotBegunError if none was free after `wait` seconds."""
         running, mark = pool.submit(copy_context(), work)
-        is_late = False
+        loop, result = asyncio.get_running_loop(), asyncio.wrap_future(running)
+        is_late = is_stuck = False
 
         def give_up() -> None:
             nonlocal is_late
             is_late = running.cancel()  # in vain if it has begun
+            if not is_late:
+                timers.append(loop.call_later(self._longest, leave))
 
-        timer = asyncio.get_running_loop().call_later(wait, give_up)
+        def leave() -> None:
+            nonlocal is_stuck
+            is_stuck = True
+            result.cancel()
+
+        timers = [loop.call_later(wait, give_up)]
         try:
-            return await asyncio.wrap_future(running)
+            return await result
         except asyncio.CancelledError:
             if is_late:
                 raise _NotBegunError from None
+            if is_stuck:
+                raise UnreachableError(f"the database did not answer within {self._longest:g} s") from None
             raise
         finally:
-            timer.cancel()
+            for timer in timers:
+                timer.cancel()
             pool.waiting.discard(mark)

@@ -10,15 +10,17 @@ import pytest
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import BusyError
+from prebuild_tasks.errors import BusyError, UnreachableError
 from prebuild_tasks.web.api.threads import FEW, QUICK, Threads
 from tests.support.api import Options, serving
 from tests.support.wait import wait_until
 
 
-def run(body: Callable[[Threads, threading.Event], Awaitable[None]], number: int, patience: float) -> None:
+def run(
+    body: Callable[[Threads, threading.Event], Awaitable[None]], number: int, patience: float, longest: float = 60.0
+) -> None:
     async def main() -> None:
-        threads, released = Threads(number, patience), threading.Event()
+        threads, released = Threads(number, patience, longest), threading.Event()
         try:
             await body(threads, released)
         finally:
@@ -44,6 +46,15 @@ def test_who_waits_for_too_long_is_told_so() -> None:
         assert (threads.in_use, threads.waiting) == (0, 0)
 
     run(body, 2, 0.05)
+
+
+def test_nobody_waits_for_ever_for_a_call() -> None:
+    async def body(threads: Threads, released: threading.Event) -> None:
+        with pytest.raises(UnreachableError, match="did not answer within"):
+            await threads.call(released.wait)
+        assert threads.in_use == 1
+
+    run(body, 2, 0.02, longest=0.02)
 
 
 def test_a_thread_whose_caller_went_away_is_in_use_until_it_ends() -> None:

@@ -14,6 +14,7 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import BusyError
 from prebuild_tasks.pools.operations import pause, resume
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.web.api.routes import claims as routes
@@ -87,9 +88,10 @@ def test_who_waits_with_nothing_reserved_claims_again_only_when_it_may_help(
     assert statuses == [202] * NUMBER
 
 
-def test_the_last_try_is_at_the_deadline(
+def test_at_the_deadline_nobody_tries_in_vain(
     api: Api, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """All who wait would do so at once, and keep others from the threads."""
     declare(database, settings, 0)
     pause(database, PRESET, actor="op")
     tries: list[bool] = []
@@ -101,7 +103,33 @@ def test_the_last_try_is_at_the_deadline(
     monkeypatch.setattr(routes, "claim", counted)
     answer = api.post("/v1/claims", json={"presets": [PRESET], "owner": "ada", "wait": 0.3})
     assert answer.status_code == 429
-    assert tries == [False, True]
+    assert answer.json()["code"] == "not_desired"
+    assert tries == [False]
+
+
+def test_one_that_finds_no_thread_when_it_tries_again_goes_on_waiting(
+    api: Api, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(database, settings, 0)
+    pause(database, PRESET, actor="op")
+    tries: list[bool] = []
+
+    def busy(database: Database, request: ClaimRequest, **options: Any) -> Any:
+        tries.append(request.repeated)
+        if len(tries) == 1:
+            try:
+                return claim(database, request, **options)
+            finally:
+                resume(database, PRESET, actor="op")
+        if len(tries) == 2:
+            raise BusyError("all connections are in use")
+        return claim(database, request, **options)
+
+    monkeypatch.setattr(routes, "claim", busy)
+    monkeypatch.setattr(routes, "_FIRST_PAUSE", 0.0)
+    answer = api.post("/v1/claims", json={"presets": [PRESET], "owner": "ada", "wait": 2})
+    assert answer.status_code == 202
+    assert tries == [False, True, True]
 
 
 def _reserved(database: Database) -> int:

@@ -14,6 +14,7 @@ from prebuild_tasks.claims import (
     Choice,
     Claimed,
     ClaimRequest,
+    LostClaimError,
     check_form,
     claim,
     give_up,
@@ -21,7 +22,7 @@ from prebuild_tasks.claims import (
     require_claim,
 )
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import BuildFailedError, ClaimMissError, PrebuildError
+from prebuild_tasks.errors import BuildFailedError, BusyError, ClaimMissError, PrebuildError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.fleet import announced_within
 from prebuild_tasks.json_views import result_of
@@ -137,11 +138,15 @@ async def _first_outcome(call: Call, request: ClaimRequest, deadline: float) -> 
     """Claim, and repeat that while there is time left and nothing was reserved. None: the client went away."""
     settings = call.door.settings
     most, within = settings.max_builds_in_flight, announced_within(settings)
-    pause = 0.0
+    lost = False
     if hits := call.door.hits:
-        hit = await hits.claim(request, max_builds_in_flight=most, alive_within=within)
+        try:
+            hit = await hits.claim(request, max_builds_in_flight=most, alive_within=within)
+        except LostClaimError:
+            lost, hit = True, None
         if hit:
             return _outcome(call, hit)
+    missed, pause = None, 0.0
     while True:
         asked = request
 
@@ -149,32 +154,36 @@ async def _first_outcome(call: Call, request: ClaimRequest, deadline: float) -> 
             return _outcome(call, claim(call.runtime.database, asked, max_builds_in_flight=most, alive_within=within))
 
         try:
-            return await call.in_thread(work)
+            outcome = await call.in_thread(work)
+            return replace(outcome, replayed=False) if lost else outcome  # the lost try may have got it
         except BuildFailedError:
             raise
-        except ClaimMissError:
-            left = deadline - monotonic()  # the last try is at the deadline
-            if left <= 0 or not await _while_allowed(call, _until_opened(call, request, min(pause, left), left)):
+        except ClaimMissError as miss:
+            missed = miss
+        except BusyError:
+            if missed is None:
                 raise
+        left = deadline - monotonic()
+        if left <= 0 or not await _while_allowed(call, _is_opened(call, missed.choice, min(pause, left), left)):
+            raise missed
         if await call.request.is_disconnected():
             return None
         request, pause = replace(request, repeated=True), min(max(2 * pause, _FIRST_PAUSE), _PAUSE_MAX)
 
 
-async def _until_opened(call: Call, request: ClaimRequest, pause: float, left: float) -> bool:
-    """Wait until another try may get something, or the time is over; False: the process is about to stop.
+async def _is_opened(call: Call, choice: Choice, pause: float, left: float) -> bool:
+    """Wait until another try may get something; False: not before the time is over, or the process stops.
 
     Args:
         call: The call.
-        request: The request for which nothing was reserved.
+        choice: The presets of which nothing could be reserved.
         pause: Seconds to wait in any case.
         left: Seconds to wait at most.
     """
     door = call.door
     if pause and await door.stops_within(pause):
         return False
-    await door.waits.opened(Choice.of(request), left - pause)
-    return not door.stopping.is_set()
+    return await door.waits.opened(choice, left - pause)
 
 
 async def _read(call: Call, claim_id: str) -> ClaimOutcome:
