@@ -1,4 +1,4 @@
-"""What a claim's key is answered with once its workspace was lost together with its host."""
+"""The answers to a key whose workspace was lost together with its host."""
 
 from __future__ import annotations
 
