@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from prebuild_tasks.claims.reserve import count_adoptable
 from prebuild_tasks.claims.rows import Pool
 from prebuild_tasks.claims.rules import is_buildable, refusal_of
-from prebuild_tasks.claims.store import Claimable, count_claimable, read_candidates
+from prebuild_tasks.claims.store import ReadyCounts, count_claimable, read_candidates
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.reconcile import InFlight, Starts, Usage, older_choices, read_usage
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
@@ -35,7 +35,7 @@ class _Facts:
     pools: Mapping[int, Pool]
     older: Mapping[int, Collection[int]]
     """Where else a pool that replaces gradually has prebuilds that may be claimed."""
-    ready: Mapping[int, Claimable]
+    ready: Mapping[int, ReadyCounts]
     adoptable: Mapping[int, int]
     usage: Mapping[int, Usage]
     """By organization."""
@@ -82,8 +82,8 @@ def _openings(facts: _Facts, choice: Choice) -> int:
 def _ready(facts: _Facts, pool: Pool) -> int:
     """Count the prebuilds that can be claimed; while a pool replaces gradually, outdated ones too."""
     if pool.id not in facts.older:
-        return facts.ready.get(pool.id, Claimable()).fresh
-    return sum(facts.ready.get(preset_id, Claimable()).kept for preset_id in {pool.id, *facts.older[pool.id]})
+        return facts.ready.get(pool.id, ReadyCounts()).fresh
+    return sum(facts.ready.get(preset_id, ReadyCounts()).kept for preset_id in {pool.id, *facts.older[pool.id]})
 
 
 def _room(facts: _Facts, pool: Pool) -> int:

@@ -133,7 +133,7 @@ def has_claimable(connection: Connection, pools: Sequence[Pool], now: datetime) 
     return connection.execute(query.where(IS_CLAIMABLE, claimable).limit(1)).first() is not None
 
 
-class Claimable(NamedTuple):
+class ReadyCounts(NamedTuple):
     """Prebuilds of a preset that can be claimed, or that a claim is taking."""
 
     fresh: int = 0
@@ -142,7 +142,7 @@ class Claimable(NamedTuple):
     """Those, and the outdated ones that may be claimed until they are replaced."""
 
 
-def count_claimable(connection: Connection, preset_ids: Sequence[int], now: datetime) -> dict[int, Claimable]:
+def count_claimable(connection: Connection, preset_ids: Sequence[int], now: datetime) -> dict[int, ReadyCounts]:
     """Count the prebuilds of each of these presets that has some that can be claimed."""
     query = (
         select(
@@ -154,7 +154,7 @@ def count_claimable(connection: Connection, preset_ids: Sequence[int], now: date
         .where(IS_CLAIMABLE, m.Workspace.preset_id.in_(preset_ids))
         .group_by(m.Workspace.preset_id)
     )
-    return {row.preset_id: Claimable(row.fresh, row.kept) for row in connection.execute(query)}
+    return {row.preset_id: ReadyCounts(row.fresh, row.kept) for row in connection.execute(query)}
 
 
 def record_event(

@@ -39,7 +39,7 @@ async def authenticated(door: Door, text: str) -> Principal:
     """Return whose token a text is; without a thread if it was looked up just now. Raises AuthenticationError."""
     if known := door.tokens.remembered(text):
         return known
-    return await door.in_thread(partial(door.tokens.authenticate, text))
+    return await door.look(partial(door.tokens.authenticate, text))
 
 
 def bearer_of(request: Request) -> str:

@@ -72,7 +72,7 @@ class Call:
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Call a function that uses the database, in a thread."""
-        return await self.door.in_thread(work)
+        return await self.door.in_thread(work, self.asking.key if self.asking else "")
 
     def send_later(self, follow_up: FollowUp) -> None:
         """Send a follow-up once the answer was sent."""

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property, partial
 from typing import Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from prebuild_tasks import __version__
 from prebuild_tasks.access import Authenticator, Principal
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.claims import Choice, WaitStage, hits_of, read_openings, read_waiting
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.errors import BusyError, PrebuildError
 from prebuild_tasks.insight import Exporter, render
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import DirectMessages
@@ -59,7 +60,7 @@ class Limiter(Protocol):
 
 
 class Door:
-    """The state of a serving process. Everything but `in_thread` may be used from any thread."""
+    """The state of a serving process. Only its synchronous methods may be used from any thread."""
 
     def __init__(self, runtime: Runtime, options: DoorOptions, limiter: Limiter | None = None) -> None:
         """Take the dependencies of the process, which stay its maker's to close."""
@@ -81,7 +82,11 @@ class Door:
         claiming = options.connections // 2
         self.hits = hits_of(runtime.database, claiming, PATIENCE)
         """Claims without a thread, on half of the connections; None: this database allows none."""
-        self._threads = Threads(options.connections - (claiming if self.hits else 0))
+        number = options.connections - (claiming if self.hits else 0)
+        self._threads, self._look_thread = Threads(number), Threads(1)
+        self._most_each = max(1, number - 1)
+        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        """The threads that one principal may use at a time, so that there is one for the others."""
         self.redis = RedisCalls(self.settings)
         self._sender = Sender(self._send)
 
@@ -89,12 +94,28 @@ class Door:
     def _messages(self) -> DirectMessages:
         return DirectMessages(self.settings.resolved_redis_url, self.settings.queue)
 
-    async def in_thread(self, work: Callable[[], T]) -> T:
+    async def in_thread(self, work: Callable[[], T], principal: str = "") -> T:
         """Call a function that uses the database, in a thread: there are as many of them as connections for it.
 
-        Raises what it raises, but no error of the database's driver; and BusyError if none is free in time.
+        One principal, given by its key, may use all of them but one.
+
+        Raises what it raises, but no error of the database's driver; BusyError if none is free in time, and
+        UnreachableError if the database does not answer for long.
         """
-        return await self._threads.call(partial(self._work, work))
+        places = self._places.setdefault(principal, asyncio.Semaphore(self._most_each))
+        try:
+            async with asyncio.timeout(PATIENCE if places.locked() else None):
+                await places.acquire()
+        except TimeoutError:
+            raise BusyError("too many requests of this token are under way", hint="try again") from None
+        try:
+            return await self._threads.call(partial(self._work, work))
+        finally:
+            places.release()
+
+    async def look(self, work: Callable[[], T]) -> T:
+        """Call a quick read of the database in a thread of its own, which no request keeps busy. Raises the same."""
+        return await self._look_thread.call(partial(self._work, work))
 
     @property
     def in_use(self) -> int:
@@ -112,7 +133,7 @@ class Door:
             if monotonic() >= self._ready_until:
                 try:
                     async with asyncio.timeout(_READY_WITHIN):
-                        await self.in_thread(self.runtime.database.revision)
+                        await self.look(self.runtime.database.revision)
                     self._ready = True
                 except (PrebuildError, TimeoutError):
                     self._ready = False
@@ -129,14 +150,14 @@ class Door:
 
     async def _look_up_token(self, text: str) -> None:
         if not self.tokens.remembered(text, AGE_MAX):
-            await self.in_thread(partial(self.tokens.authenticate, text, AGE_MAX))
+            await self.look(partial(self.tokens.authenticate, text, AGE_MAX))
 
     async def _read_waiting(self, claim_ids: Collection[str]) -> Mapping[str, WaitStage]:
-        return await self.in_thread(lambda: read_waiting(self.runtime.database, claim_ids))
+        return await self.look(lambda: read_waiting(self.runtime.database, claim_ids))
 
     async def _read_openings(self, choices: Collection[Choice]) -> Mapping[Choice, int]:
         database, most = self.runtime.database, self.settings.max_builds_in_flight
-        return await self.in_thread(lambda: read_openings(database, choices, max_builds_in_flight=most))
+        return await self.look(lambda: read_openings(database, choices, max_builds_in_flight=most))
 
     def _work(self, work: Callable[[], T]) -> T:
         with self.runtime.database.no_driver_errors():
@@ -173,6 +194,7 @@ class Door:
         if self.hits:
             await self.hits.close()
         self._threads.close()
+        self._look_thread.close()
         self.redis.close()
         self._sender.close()
         if "_messages" in self.__dict__:
