@@ -100,6 +100,16 @@ def service(postgres_server: str, redis_url: str, tmp_path: Path, before: Enviro
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def wait_full_before(service: Service, before: Environment) -> None:
+    """Wait for a full pool as the release before sees it: today's reads columns that are not there yet."""
+
+    def is_full() -> bool:
+        rows = json.loads(service.run("status", "--json", program=before.program("prebuild")))
+        return bool(rows) and all(row["eligible"] >= row["desired"] and not row["starting"] for row in rows)
+
+    wait_until(is_full, timeout=PATIENCE, what="a full pool")
+
+
 @pytest.mark.timeout(2400)
 def test_side_by_side_and_back(service: Service, before: Environment, redis_url: str) -> None:
     """All workers together, then old beat with new workers and new beat with old workers, for two minutes each."""
@@ -109,7 +119,7 @@ def test_side_by_side_and_back(service: Service, before: Environment, redis_url:
 
     workers = {(kind, age): start(kind, age) for kind, age in (("worker", "old"), ("builds", "old"))}
     beat = start("beat", "old")
-    service.wait_full(PATIENCE)
+    wait_full_before(service, before)
     service.run("db", "upgrade")
     with redis_py.Redis.from_url(redis_url) as client:
         for beats, leaves in (("old", "old"), ("new", "new")):
@@ -159,7 +169,7 @@ def test_the_package_is_replaced_under_a_running_deployment(
     running = {name: kept_running(service, name[:-1], name, before) for name in ("worker1", "builds1", "builds2")}
     running["beat1"] = kept_running(service, "beat", "", before)
     ready(service, *running.values())
-    service.wait_full(PATIENCE)
+    wait_full_before(service, before)
     service.run("db", "upgrade", program=new.program("prebuild"))
     with People(service) as people:
         wait_until(lambda: len(people.answers) > 2, timeout=PATIENCE, what="claims of the old release")
@@ -198,7 +208,7 @@ def test_the_http_api_beside_processes_of_the_release_before(service: Service, b
     """Claim over HTTP, with the new command and with the old one, while v0.1.0 builds, sweeps and ticks."""
     old = before.program("prebuild")
     running = [kept_running(service, kind, "old", before) for kind in ("worker", "builds", "beat")]
-    service.wait_full(PATIENCE)
+    wait_full_before(service, before)
     service.run("db", "upgrade")
     url = f"http://127.0.0.1:{free_port()}"
     running.append(service.start("serve", "--port", url.rpartition(":")[2]))

@@ -13,6 +13,8 @@ from pathlib import Path
 import prebuild_tasks
 from prebuild_tasks.access.rules import sees_preset, sees_workspace
 from prebuild_tasks.access.store import sees_preset_sql, sees_workspace_sql
+from prebuild_tasks.events.reading import is_asked_for_sql, sees_event_sql
+from prebuild_tasks.events.rules import is_asked_for, sees_event
 from prebuild_tasks.fleet.rules import is_alive
 from prebuild_tasks.fleet.store import is_alive_sql
 from prebuild_tasks.reconcile.rules.backoff import slow_start_after
@@ -66,6 +68,8 @@ TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
     stray_state: stray_state_sql,
     sees_preset: sees_preset_sql,
     sees_workspace: sees_workspace_sql,
+    sees_event: sees_event_sql,
+    is_asked_for: is_asked_for_sql,
 }
 QUERIES: Mapping[Callable[..., object], Callable[..., object]] = {other_versions: read_other_versions}
 """Rules that a turn asks of the database in one statement instead, with the function that reads the answer."""
@@ -88,6 +92,7 @@ COMPARISONS = [
     Path(__file__).with_name("test_twins_rows.py"),
     Path(__file__).with_name("test_twins_counts.py"),
     Path(__file__).parents[1] / "access" / "test_reach.py",
+    Path(__file__).parents[1] / "events" / "test_reading.py",
     Path(__file__).parents[1] / "reconcile" / "test_other_versions.py",
 ]
 
