@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Double, ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Double, ForeignKey, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from prebuild_tasks.db.base import AutoId, Base, UuidText
@@ -110,6 +110,10 @@ class Preset(Base):
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
     """Number of turns that have changed something."""
     last_reconciled_at: Mapped[datetime | None]
+    is_short: Mapped[bool] = mapped_column(server_default=false())
+    """Whether the latest event about its size is that it is short."""
+    is_limited: Mapped[bool] = mapped_column(server_default=false())
+    """Whether a limit keeps it short, and an event told so."""
 
 
 class PresetParameter(Base):

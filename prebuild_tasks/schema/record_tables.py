@@ -11,6 +11,7 @@ from prebuild_tasks.db.base import AutoId, Base, UuidText, partial_index
 from prebuild_tasks.db.letters import Prose
 
 UNCOLLECTED = "kind = 'reserved' AND principal <> 'local'"
+UNNUMBERED = "number IS NULL"
 
 
 class Worker(Base):
@@ -106,10 +107,15 @@ class BoundRequest(Base):
 
 
 class History(Base):
-    """A record of who did what to a workspace or a pool, and why."""
+    """A record of who did what to a workspace or a pool, and why. Its numbered rows are the event log."""
 
     __tablename__ = "history"
-    __table_args__ = (Index("ix_history_workspace", "workspace_id", "id"), Index("ix_history_at", "at"))
+    __table_args__ = (
+        Index("ix_history_workspace", "workspace_id", "id"),
+        Index("ix_history_at", "at"),
+        partial_index("ix_history_unnumbered", "id", where=UNNUMBERED),
+        partial_index("uq_history_number", "number", where="number > 0", unique=True),
+    )
     id: Mapped[int] = mapped_column(AutoId, primary_key=True)
     at: Mapped[datetime]
     actor: Mapped[str] = mapped_column(String(100))
@@ -124,6 +130,13 @@ class History(Base):
     preset_id: Mapped[int | None] = mapped_column(BigInteger)
     reason: Mapped[str] = mapped_column(Prose, default="")
     details: Mapped[dict[str, object] | None]
+    number: Mapped[int | None] = mapped_column(BigInteger)
+    """Its place in the event log. NULL: not numbered yet, or on SQLite, where the id is the number. 0: written before
+    schema 0014, and not in the log."""
+    owner: Mapped[str] = mapped_column(String(100), server_default="")
+    """The owner at that time of the workspace, or of the request that missed. Empty: nobody, or not recorded."""
+    workspace: Mapped[str] = mapped_column(String(63), server_default="")
+    """The workspace's name at that time. Empty: no workspace, or not recorded, as by releases before schema 0014."""
 
 
 class Total(Base):

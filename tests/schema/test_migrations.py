@@ -106,6 +106,25 @@ def test_requests_that_got_a_workspace_are_copied(empty_url: str) -> None:
     assert len({str(uuid.UUID(row.id)) for row in rows}) == len(got)
 
 
+def test_history_of_before_is_not_in_the_event_log(empty_url: str) -> None:
+    """Rows of before are numbered 0; those that a process of an earlier release writes later have no number yet."""
+    row = "INSERT INTO history (at, actor, event, reason) VALUES ('2026-03-02', 'ada', '{}', '')"
+    old = Database(empty_url)
+    try:
+        with old.write() as connection:
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0013")
+            connection.exec_driver_sql(row.format("before"))
+        old.upgrade()
+        with old.write() as connection:
+            connection.exec_driver_sql(row.format("since"))
+            rows = connection.execute(select(m.History.event, m.History.number, m.History.owner, m.History.workspace))
+            assert [tuple(row) for row in rows] == [("before", 0, "", ""), ("since", None, "", "")]
+    finally:
+        old.close()
+
+
 def carry(source: Connection, target: Connection) -> dict[str, int]:
     """Copy every row into the older tables, without the columns they lack; return the number of rows per table."""
     new, old = tables(source), tables(target)
@@ -134,9 +153,11 @@ def _copy(source: Connection, target: Connection, table: str, columns: str) -> N
         data = b"".join(bytes(row) for row in rows)
     with write.cursor().copy(f"COPY {table} ({columns}) FROM STDIN") as into:
         into.write(data)
-    if "id" in columns.split(", ") and write.execute(f"SELECT pg_get_serial_sequence('{table}', 'id')").fetchone()[0]:
-        following = f"(SELECT coalesce(max(id), 0) + 1 FROM {table})"
-        write.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {following}, false)")
+    for column in columns.split(", "):
+        sequence = write.execute("SELECT pg_get_serial_sequence(%s, %s)", (table, column)).fetchone()[0]
+        if sequence:
+            following = f"(SELECT coalesce(max({column}), 0) + 1 FROM {table})"
+            write.execute(f"SELECT setval('{sequence}', {following}, false)")
 
 
 def _insert(source: Connection, target: Connection, table: str, columns: str) -> None:
