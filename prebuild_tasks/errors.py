@@ -10,7 +10,8 @@ PrebuildError                    the base class of all of them                  
 │   ├── BusyError                another process holds the row; nothing was changed, try again        exit 5
 │   ├── RequestEndedError        a repeated claim whose workspace is gone, or is being deleted        exit 5
 │   ├── RequestReusedError       a claim by an id that another request already used                   exit 5
-│   └── OwnerNotAllowedError     a token may not act for the owner that was named                     exit 5
+│   ├── OwnerNotAllowedError     a token may not act for the owner that was named                     exit 5
+│   └── EventsGoneError          events that are no longer kept                                       exit 5
 ├── AuthenticationError          a token that nobody has                                              exit 5
 │   ├── TokenExpiredError        a token after its expiry                                             exit 5
 │   └── TokenRevokedError        a token that was revoked                                             exit 5
@@ -58,6 +59,7 @@ __all__ = [
     "CannotAskError",
     "CannotBuildError",
     "ClaimMissError",
+    "EventsGoneError",
     "InputError",
     "InterruptedStartError",
     "NeverReadyError",
@@ -161,6 +163,17 @@ class OwnerNotAllowedError(RefusedError):
     """The token is for another owner than the one that was named."""
 
     code = "owner_not_allowed"
+
+
+class EventsGoneError(RefusedError):
+    """Events after this number are no longer kept. Reading goes on with those that are, and some were missed."""
+
+    code = "events_gone"
+
+    def __init__(self, message: str, *, oldest: int = 0, hint: str = "") -> None:
+        """Take the sentence, and the number of the oldest event that is kept."""
+        super().__init__(message, hint=hint)
+        self.oldest = oldest
 
 
 class AuthenticationError(PrebuildError):

@@ -11,7 +11,8 @@ from prebuild_tasks.builds.types import Outcome, TakenBuild
 from prebuild_tasks.db.base import ERROR_LENGTH
 from prebuild_tasks.errors import CannotAskError
 from prebuild_tasks.model.actors import Actor
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, BuildStatus
+from prebuild_tasks.model.event_kinds import build_event
+from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
 
@@ -46,9 +47,9 @@ def hold(  # many arguments: those of `write_end`
     if not _set_back(connection, build, runner, until, outcome.error):
         return False
     if not build.holds:
-        kind = "claim" if build.reason == CLAIM_REASON else build.transition
+        event = build_event(build.transition, build.reason, "held")
         add_history(
-            connection, f"{kind}_held", now=now, actor=actor, workspace_ids=[build.workspace_id],
+            connection, event, now=now, actor=actor, workspace_ids=[build.workspace_id],
             preset_id=build.preset_id, reason=outcome.error,
         )  # fmt: skip
     return True

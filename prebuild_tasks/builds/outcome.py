@@ -14,7 +14,8 @@ from prebuild_tasks.builds.rules import deletion_reason, workspace_values
 from prebuild_tasks.builds.types import Outcome, TakenBuild
 from prebuild_tasks.errors import CannotAskError, CannotBuildError
 from prebuild_tasks.model.actors import Actor
-from prebuild_tasks.model.vocabulary import CLAIM_REASON, NEVER_READY_CODE, BuildStatus, PresetStatus, Transition
+from prebuild_tasks.model.event_kinds import build_event
+from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, BuildStatus, PresetStatus, Transition
 from prebuild_tasks.reconcile import set_preset_status
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.workspaces import NewBuild, awaiting_owner, delete_workspaces, hand_over, is_pool_start
@@ -51,15 +52,15 @@ def write_end(
     )
     if previous is None:
         return None
-    kind = "claim" if build.reason == CLAIM_REASON else build.transition
     add_history(
         connection,
-        f"{kind}_{outcome.status}",
+        build_event(build.transition, build.reason, outcome.status),
         now=now,
         actor=actor,
         workspace_ids=[build.workspace_id],
         preset_id=build.preset_id,
         reason=outcome.error or build.reason,
+        details={"build": build.id},
     )
     # The build may have succeeded before it noticed that it was being canceled.
     unwanted = previous is BuildStatus.CANCELING or outcome.status is BuildStatus.CANCELED

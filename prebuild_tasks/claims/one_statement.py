@@ -205,7 +205,8 @@ def _statement(pool: CTE) -> Select[*tuple[Any, ...]]:
     )  # fmt: skip
     history = _insert(
         m.History, hit, at=at, event=constant("claimed"), workspace_id=workspace_id, preset_id=preset_id,
-        reason=constant(CLAIM_REASON), **{name: bindparam(name) for name in ACTOR_NAMES},
+        reason=constant(CLAIM_REASON), owner=by, workspace=_short("name"),
+        **{name: bindparam(name) for name in ACTOR_NAMES},
     )  # fmt: skip
     build = _insert(
         m.Build, hit, id=bindparam("build_id", type_=UuidText), workspace_id=workspace_id,
@@ -275,7 +276,7 @@ def _insert(table: type[DeclarativeBase], source: CTE, **values: ColumnElement[A
             select(*columns.values()).select_from(source).set_label_style(LABEL_STYLE_NONE),
             include_defaults=False,
         )
-        .cte(f"new_{table.__name__.lower()}")
+        .cte(f"new_{table.__name__[:2].lower()}")  # short, as the statement has to be
     )
 
 

@@ -107,7 +107,8 @@ def _request() -> Insert:
 def _history() -> Insert:
     return _row(
         m.History, at=_NOW, event=constant("claimed"), workspace_id=_id("workspace_id"), preset_id=_given("preset_id"),
-        reason=constant(CLAIM_REASON), **{name: _given(name) for name in ACTOR_NAMES},
+        reason=constant(CLAIM_REASON), owner=_given("owner"), workspace=_given("workspace"),
+        **{name: _given(name) for name in ACTOR_NAMES},
     )  # fmt: skip
 
 

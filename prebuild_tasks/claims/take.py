@@ -229,6 +229,11 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
                 connection, attempt, pools[0].id, now,
                 workspace_id=reserved.workspace_id if reserved else None, miss_reason=reason,
             )  # fmt: skip
+        if not reserved and not request.repeated:
+            add_history(
+                connection, "missed", now=now, actor=attempt.actor, preset_id=pools[0].id, owner=attempt.owner,
+                reason=reason,
+            )  # fmt: skip
         names = ", ".join(str(pool.ref) for pool in pools)
         outcome: BeingBuilt | ClaimMissError
         if reserved:

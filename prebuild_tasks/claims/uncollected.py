@@ -41,6 +41,7 @@ class Wait:
     claim_id: str
     workspace_id: str
     preset_id: int
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +86,14 @@ def _read_uncollected(connection: Connection, before: datetime) -> list[tuple[Wa
     w = m.Workspace
     is_ready = and_(w.claimed_at.is_(None), w.status == BuildStatus.SUCCEEDED, w.ready_at < before)
     query = (
-        select(m.BoundRequest.id.label("claim_id"), w.id, w.preset_id, w.claimed_at)
+        select(m.BoundRequest.id.label("claim_id"), m.BoundRequest.owner, w.id, w.preset_id, w.claimed_at)
         .join(w, w.id == m.BoundRequest.workspace_id)
         .where(IS_UNCOLLECTED, IS_START, w.deleted_at.is_(None), or_(is_ready, w.claimed_at < before))
         .limit(_BATCH)
     )
     return [
-        (Wait(row.claim_id, row.id, row.preset_id), row.claimed_at is not None) for row in connection.execute(query)
+        (Wait(row.claim_id, row.id, row.preset_id, row.owner), row.claimed_at is not None)
+        for row in connection.execute(query)
     ]
 
 
@@ -159,7 +161,7 @@ def _delete(connection: Connection, wait: Wait, before: datetime, now: datetime)
 def _remember(connection: Connection, wait: Wait, state: RequestState, by: Actor, now: datetime) -> None:
     add_history(
         connection, state.value, now=now, actor=by, workspace_ids=[wait.workspace_id], preset_id=wait.preset_id,
-        reason=state.value,
+        owner=wait.owner, reason=state.value,
     )  # fmt: skip
 
 

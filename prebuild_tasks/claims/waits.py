@@ -112,7 +112,7 @@ def give_up(database: Database, claim_id: str, *, actor: str | Actor, reach: Rea
             if workspace is None or not is_waiting(requested):
                 return FollowUp()
             if requested.principal != LOCAL_PRINCIPAL:
-                wait = Wait(requested.id, requested.workspace_id, workspace.preset_id)
+                wait = Wait(requested.id, requested.workspace_id, workspace.preset_id, requested.owner)
                 by = Actor.of(actor).acting_for(requested.owner)
                 if return_to_pool(connection, wait, RequestState.GIVEN_UP, by, now):
                     return FollowUp.of(wake=[workspace.preset_id], ref=workspace.ref)

@@ -50,6 +50,7 @@ COMMANDS = {
     "builds": ("commands.builds", "List builds, newest first"),
     "logs": ("commands.builds", "Show the output of a build"),
     "history": ("commands.builds", "Show who changed a workspace or a pool, newest first"),
+    "events": ("commands.events", "Show what happened, oldest first, and follow it"),
     "report": ("commands.report", "Report how well pools served claims, and what they cost"),
     "audit": ("commands.audit", "Check the invariants of the running system"),
     "sweep": ("commands.audit", "Show resources that belong to no known workspace"),

@@ -103,14 +103,14 @@ def read_history(database: Database, name: str = "", *, preset: str = "", limit:
 
 def _read(connection: Connection, condition: ColumnElement[bool] | None, limit: int) -> list[HistoryEvent]:
     query = events_query().order_by(m.History.id.desc()).limit(limit)
-    stored = read_events(connection, query if condition is None else query.where(condition))
+    stored = read_stored(connection, query if condition is None else query.where(condition))
     return [item.event for item in reversed(stored)]
 
 
 def events_query() -> Select[*tuple[Any, ...]]:
-    """Select events, for `read_events`."""
+    """Select events, for `read_stored`."""
     return (
-        select(m.History, m.Workspace.name.label("workspace"), *REF_COLUMNS)
+        select(m.History, m.Workspace.name.label("name_now"), *REF_COLUMNS)
         .outerjoin(m.Workspace, m.Workspace.id == m.History.workspace_id)
         .outerjoin(m.Preset, m.Preset.id == m.History.preset_id)
         .outerjoin(*VERSION_OF_PRESET)
@@ -118,7 +118,7 @@ def events_query() -> Select[*tuple[Any, ...]]:
     )
 
 
-def read_events(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[StoredEvent]:
+def read_stored(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[StoredEvent]:
     """Read the events that a query of `events_query` selects, in its order."""
     return [StoredEvent(str(row.id), _event(row)) for row in connection.execute(query)]
 
@@ -128,7 +128,7 @@ def _event(row: Row[*tuple[Any, ...]]) -> HistoryEvent:
         at=row.at,
         actor=row.actor,
         event=row.event,
-        workspace=row.workspace or row.workspace_id,
+        workspace=row.name_now or row.workspace_id,
         preset=_ref(row) if row.preset_name else None,
         reason=row.reason,
         details=row.details,

@@ -14,7 +14,7 @@ from prebuild_tasks.errors import InputError, NotFoundError, RefusedError
 from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.names import VersionName
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
-from prebuild_tasks.pools.store.revision import bump_revision
+from prebuild_tasks.pools.store.revision import bump_revision, record_promotions
 from prebuild_tasks.reconcile import WAS_UNHEALTHY
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -162,7 +162,8 @@ def promote(database: Database, template: str, version: str, *, actor: str | Act
             )
         # An earlier plan no longer shows what `apply` would do.
         bump_revision(connection, now, str(actor))
-        _record(connection, "promoted", now, actor, None, str(VersionName(template, version)))
+        promoted = {versions[version]: VersionName(template, version)}
+        record_promotions(connection, "promoted", promoted, actor=actor, now=now)
         both = (versions[version], stored.active_version_id)
         query = select(m.Preset.id).where(m.Preset.template_version_id.in_([i for i in both if i is not None]))
         ids = connection.execute(query.order_by(m.Preset.id)).scalars().all()

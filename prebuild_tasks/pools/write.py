@@ -32,7 +32,7 @@ from prebuild_tasks.pools.file.model import OrganizationModel, PresetModel, Secr
 from prebuild_tasks.pools.options import ApplyOptions, Change, Changes, Drift
 from prebuild_tasks.pools.store.bulk import insert_rows, update_rows
 from prebuild_tasks.pools.store.read import Stored, read_organizations, read_stored
-from prebuild_tasks.pools.store.revision import read_promotions
+from prebuild_tasks.pools.store.revision import read_promotions, record_promotions
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 
@@ -255,6 +255,7 @@ class Declaration:
         by_name = {(version.position, version.declared.name): version.id for version in versions}
         updates: list[tuple[int, dict[str, object]]] = []
         moves: list[tuple[int, DeclaredTemplate, str, str]] = []
+        promoted: dict[int, VersionName] = {}
         for position, template in enumerate(templates):
             row = stored.templates.get(template.name)
             active = row.active_version_id if row is not None else None
@@ -267,9 +268,10 @@ class Declaration:
                 new = next(version for version in template.versions if version.name == template.active_version)
                 name = names.get(wanted) or new.name or auto_version_name(template.provisioner, new)
                 moves.append((position, template, names[active], name))
+                promoted[wanted] = VersionName(template.name, name)
         update_rows(self._connection, m.Template, updates)
-        pinned = {template.name: old for _, template, old, _ in moves if template.pinned}
-        promotions = read_promotions(self._connection, pinned)
+        record_promotions(self._connection, "promoted_by_file", promoted, actor=self._options.actor, now=self._now)
+        promotions = read_promotions(self._connection, {item.name: old for _, item, old, _ in moves if item.pinned})
         for position, template, old, name in moves:
             detail = f"{old} -> {name}"
             if by_hand := promotions.get(template.name):

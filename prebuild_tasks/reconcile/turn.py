@@ -14,6 +14,7 @@ from prebuild_tasks.errors import BusyError
 from prebuild_tasks.faultpoints import step
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.actors import Actor
+from prebuild_tasks.model.event_kinds import EXPIRED, INACTIVE
 from prebuild_tasks.model.records import changed_fields, part_of
 from prebuild_tasks.model.text import number
 from prebuild_tasks.model.vocabulary import RECONCILER, PresetStatus
@@ -22,6 +23,7 @@ from prebuild_tasks.reconcile.port import TurnReport
 from prebuild_tasks.reconcile.rules.decide import choose, order_presets
 from prebuild_tasks.reconcile.rules.limits import assign_slots
 from prebuild_tasks.reconcile.rules.model import GlobalSnapshot
+from prebuild_tasks.reconcile.rules.news import to_tell
 from prebuild_tasks.reconcile.rules.next_turn import NextTurn, next_turn
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.rules.rollout import ALONE, PoolVersion
@@ -29,11 +31,17 @@ from prebuild_tasks.reconcile.rules.wants import Quantities, Wanted, wants
 from prebuild_tasks.reconcile.store import preset_view, snapshots
 from prebuild_tasks.reconcile.store.other_versions import read_other_versions
 from prebuild_tasks.reconcile.store.preset_view import PresetView
-from prebuild_tasks.reconcile.store.write import bump_generation, create_prebuilds, move_slots, set_preset_status
+from prebuild_tasks.reconcile.store.write import (
+    bump_generation,
+    create_prebuilds,
+    move_slots,
+    set_preset_status,
+    set_told,
+)
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_preset
 from prebuild_tasks.schema.rules import is_active
-from prebuild_tasks.workspaces import FollowUp, NewBuild, cancel_pending, choose_for_deletion
+from prebuild_tasks.workspaces import FollowUp, NewBuild, cancel_pending, choose_for_deletion, record_deletions
 
 log = get_logger(__name__)
 
@@ -72,8 +80,17 @@ class Look:
     turn: NextTurn
 
     @property
+    def writes(self) -> bool:
+        """Return whether there is anything to write."""
+        if self.turn.writes:
+            return True
+        if self.wanted.pool.gets_no_turn(self.view.now):
+            return False
+        return to_tell(self.wanted, self.view.told, self.turn.reason, limits_read=False) != self.view.told
+
+    @property
     def result(self) -> PresetResult:
-        """Return the result of a turn that writes nothing."""
+        """Return the result of a turn that changes no prebuild."""
         state, gets_no_turn = self.wanted.state, self.wanted.pool.gets_no_turn(self.view.now)
         return PresetResult(
             str(self.view.ref),
@@ -106,7 +123,7 @@ def reconcile_preset(database: Database, settings: Settings, preset_id: int) -> 
         seen = look(connection, database, settings, preset_id)
     if seen is None:
         return PresetResult(str(preset_id), "gone", follow_up=FollowUp())
-    if not seen.turn.writes:
+    if not seen.writes:
         return seen.result
     step("turn.looked")
     try:
@@ -144,10 +161,14 @@ def _reconcile_locked(connection: Connection, database: Database, settings: Sett
         return PresetResult(str(preset_id), "gone", follow_up=FollowUp())
     if seen.wanted.pool.gets_no_turn(seen.view.now):
         return seen.result
+    if not seen.turn.writes:
+        _tell(connection, seen, seen.turn.reason, limits_read=False)
+        return seen.result
     if seen.turn.status is not None:
         _set_status(connection, seen.view, seen.turn.status)
     result = _apply(connection, seen, settings)
     step("reconcile.after_insert")
+    _tell(connection, seen, result.reason, limits_read=seen.turn.does.create > 0)
     bump_generation(connection, preset_id, seen.view.now)
     log.info("reconciled", **changed_fields(result.report()))
     step("reconcile.before_commit")
@@ -161,6 +182,23 @@ def _set_status(connection: Connection, view: PresetView, status: PresetStatus) 
     log.warning(status.value, preset=str(view.ref), failures_in_row=view.failures_in_row)
 
 
+def _tell(connection: Connection, seen: Look, reason: Reason | None, *, limits_read: bool) -> None:
+    """Write the events that the pool has become short or full, or cannot fill up because of its quota."""
+    view, state = seen.view, seen.wanted.state
+    told = to_tell(seen.wanted, view.told, reason, limits_read=limits_read)
+    if told == view.told:
+        return
+    set_told(connection, view.preset_id, told)
+    sizes = {"desired": state.desired, "eligible": state.eligible}
+    events = ["pool_short" if told.is_short else "pool_full"] if told.is_short != view.told.is_short else []
+    events += ["quota_reached"] if told.is_limited and not view.told.is_limited else []
+    for event in events:
+        add_history(
+            connection, event, now=view.now, actor=Actor.system(), preset_id=view.preset_id,
+            reason=reason.value if reason else "", details=sizes,
+        )  # fmt: skip
+
+
 def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResult:
     """Delete, then cancel, then create into the slots that are free by then."""
     view, wanted, turn = seen.view, seen.wanted, seen.turn
@@ -170,12 +208,15 @@ def _apply(connection: Connection, seen: Look, settings: Settings) -> PresetResu
     held = dict(view.held_slots)
     builds: list[NewBuild] = []
     for action in choose(view.snapshot, wanted, view.now):
-        builds += choose_for_deletion(connection, action.ids, reason=action.reason, initiator=RECONCILER, now=view.now)
+        chosen = choose_for_deletion(connection, action.ids, reason=action.reason, initiator=RECONCILER, now=view.now)
+        if action.reason in (EXPIRED, INACTIVE):
+            record_deletions(connection, chosen, event=action.reason, now=view.now)
+        builds += chosen
         for workspace_id in action.ids:
             held.pop(workspace_id, None)
     deleted, canceled = len(builds), 0
     if turn.does.cancel:
-        reason = "extraneous" if is_active(view.snapshot.preset) else "inactive"
+        reason = "extraneous" if is_active(view.snapshot.preset) else INACTIVE
         canceled, deletions = cancel_pending(
             connection, view.preset_id, turn.does.cancel, reason=reason, initiator=RECONCILER, now=view.now
         )

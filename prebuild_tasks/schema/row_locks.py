@@ -13,6 +13,8 @@ Several rows of one table are locked in one of three ways, so that two transacti
   counters for what retention deletes;
 - with `skip_locked`, after which the same transaction may change these rows in any order.
 
+The lock of the numbering of events is tried and never waited for, so it has no place in the order.
+
 The locks that foreign keys take are not listed: an insert keeps the rows that it refers to from being deleted, and
 waits only for a transaction that deletes them.
 
@@ -66,7 +68,7 @@ the counters for all others.
 LAST = frozenset({"history", "lost_turns", "probes", "strays", "tokens", "unanswered_lists", "workers"})
 """Tables whose rows are locked only by transactions that wait for no lock of `ORDER` afterwards."""
 
-ADVISORY_KEYS = {"migration": 7233690146, "owner": 7233690147, "declaration": 7233690148}
+ADVISORY_KEYS = {"migration": 7233690146, "owner": 7233690147, "declaration": 7233690148, "numbering": 7233690149}
 """Arbitrary numbers, which must be the same in every release."""
 OWNER_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(:owner, :key))"
 _MIGRATION_TIMEOUT_S = 60
@@ -101,6 +103,14 @@ def lock_declaration(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_KEYS["declaration"]})
+
+
+def try_lock_numbering(connection: Connection) -> bool:
+    """Let one transaction at a time number events. Return False if another one is at it; nobody waits for it."""
+    if connection.dialect.name != "postgresql":
+        return True
+    query = text("SELECT pg_try_advisory_xact_lock(:key)")
+    return bool(connection.execute(query, {"key": ADVISORY_KEYS["numbering"]}).scalar_one())
 
 
 def lock_owner(connection: Connection, owner: str) -> None:

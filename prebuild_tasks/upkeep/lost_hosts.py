@@ -84,18 +84,19 @@ def _give_up(connection: Connection, preset_id: int, hosts: Sequence[str], now: 
     silent = f"not heard of: {', '.join(hosts)}"
     ready = list(connection.execute(select(m.Workspace.id).where(*affected, IS_LIVE_PREBUILD, IS_RUNNING)).scalars())
     builds = choose_for_deletion(connection, ready, reason=REASON, initiator=RECONCILER, now=now)
-    for whose, before, event in ((IS_LIVE_PREBUILD, ready, REASON), (is_awaited_sql(), [], "start_canceled")):
+    given_up = ready
+    for whose in (IS_LIVE_PREBUILD, is_awaited_sql()):
         query = _untaken_starts(m.Build.id, m.Build.workspace_id).where(*affected, whose)
         starts = connection.execute(skip_locked(query, of=m.Build)).all()
         ids = [row.id for row in starts]
         builds += cancel_starts(
             connection, ids, reason=REASON, initiator=RECONCILER, now=now, whose=whose, error=silent
         )[1]
-        if given_up := [*before, *(row.workspace_id for row in starts)]:
-            add_history(
-                connection, event, now=now, actor=Actor.system(), workspace_ids=given_up, preset_id=preset_id,
-                reason=silent,
-            )  # fmt: skip
+        if whose is IS_LIVE_PREBUILD:
+            given_up = [*ready, *(row.workspace_id for row in starts)]
+    add_history(
+        connection, REASON, now=now, actor=Actor.system(), workspace_ids=given_up, preset_id=preset_id, reason=silent
+    )
     return builds
 
 

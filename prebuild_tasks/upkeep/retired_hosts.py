@@ -13,12 +13,14 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.fleet import BUILDS_ROLE, live_hosts
 from prebuild_tasks.logs import get_logger
+from prebuild_tasks.model.actors import Actor
+from prebuild_tasks.model.event_kinds import build_event
 from prebuild_tasks.model.names import as_id
 from prebuild_tasks.model.text import number
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.schema.history import Record, add_history, add_records
 from prebuild_tasks.schema.row_locks import for_no_key_update, in_key_order, lock_declaration
 from prebuild_tasks.workspaces import FollowUp
 
@@ -108,12 +110,21 @@ def _close(
         .order_by(m.Build.id)
     )
     ids = connection.execute(for_no_key_update(builds, of=m.Build)).scalars().all()
-    connection.execute(
+    canceled = connection.execute(
         update(m.Build)
         .where(m.Build.id.in_(ids), m.Build.status.in_(OPEN_STATUSES))
         .where(m.Build.workspace_id.in_(select(m.Workspace.id).where(*is_closed)))
         .values(status=BuildStatus.CANCELED, completed_at=now, error_code=REASON)
-    )
+        .returning(m.Build.id, m.Build.workspace_id, m.Build.preset_id, m.Build.transition, m.Build.reason)
+    ).all()
+    records = [
+        Record(
+            event=build_event(row.transition, row.reason, BuildStatus.CANCELED), actor=Actor.system(),
+            workspace_id=row.workspace_id, preset_id=row.preset_id, reason=REASON, details={"build": row.id},
+        )
+        for row in canceled
+    ]  # fmt: skip
+    add_records(connection, records, now=now)
     return connection.execute(
         update(m.Workspace)
         .where(in_key_order(m.Workspace.id, *is_closed))

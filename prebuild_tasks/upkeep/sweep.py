@@ -23,7 +23,10 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import UtcDateTime
+from prebuild_tasks.events import number_all_events
 from prebuild_tasks.logs import get_logger
+from prebuild_tasks.model.actors import Actor
+from prebuild_tasks.model.event_kinds import CLAIMED_TTL, build_event
 from prebuild_tasks.model.records import changed_fields
 from prebuild_tasks.model.vocabulary import (
     CLAIM_REASON,
@@ -36,6 +39,7 @@ from prebuild_tasks.model.vocabulary import (
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import is_due_sql
+from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.schema.row_locks import lock_workspaces
 from prebuild_tasks.upkeep.failed_prebuilds import BATCH, spent_prebuilds
 from prebuild_tasks.upkeep.lost_hosts import give_up_lost
@@ -51,6 +55,7 @@ from prebuild_tasks.workspaces import (
     delete_workspaces,
     follow_templates,
     is_pool_start,
+    record_deletions,
     repeat_failed,
     work_of,
 )
@@ -77,6 +82,7 @@ def sweep(
         pause: As of `take_back_lost`.
     """
     result = take_back_lost(database, settings, pause=pause)
+    number_all_events(database)
     follow_templates(database)
     with database.read() as connection:
         failed = _due_for_retry(connection, database.now(connection))
@@ -151,6 +157,12 @@ def _take_back(connection: Connection, settings: Settings, row: LostBuild, now: 
     if not take_back(connection, row, status, now, error, "canceled" if canceling else _LOST_CODE):
         connection.rollback()
         return SweepResult(follow_up=FollowUp())
+    if status.final:
+        event = build_event(row.transition, row.reason, status)
+        add_history(
+            connection, event, now=now, actor=Actor.system(), workspace_ids=[row.workspace_id],
+            preset_id=row.preset_id, reason=error or row.reason, details={"build": row.id},
+        )  # fmt: skip
     log.warning("build_lost", build=str(row.id), attempt=row.attempt, runner=row.runner, now=status.value)
     if status is BuildStatus.PENDING:
         again = NewBuild(row.id, row.host, work_of(row.transition, row.reason, row.name))
@@ -280,5 +292,6 @@ def _end_claims(connection: Connection, ids: Sequence[str], now: datetime) -> Sw
     """Begin deleting claimed workspaces that are past their time. No other one is deleted without a request."""
     # Checked again under the row's lock, because the owner may have extended it meanwhile.
     past = m.Workspace.claimed_until < now
-    builds = delete_workspaces(connection, ids, reason="claimed_ttl", initiator=RECONCILER, now=now, only=[past])
+    builds = delete_workspaces(connection, ids, reason=CLAIMED_TTL, initiator=RECONCILER, now=now, only=[past])
+    record_deletions(connection, builds, event=CLAIMED_TTL, now=now)
     return SweepResult(cleaned=len(builds), follow_up=FollowUp.of(builds))

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         cancel_starts,
         choose_for_deletion,
         delete_workspaces,
+        record_deletions,
         repeat_failed,
     )
 
@@ -77,6 +78,7 @@ __all__ = [
     "leave_to_upkeep",
     "publish_builds",
     "published_statement",
+    "record_deletions",
     "repeat_failed",
     "send",
     "send_in_time",
@@ -146,6 +148,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "cancel_starts",
                 "choose_for_deletion",
                 "delete_workspaces",
+                "record_deletions",
                 "repeat_failed",
             ),
         },

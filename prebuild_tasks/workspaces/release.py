@@ -12,6 +12,7 @@ from prebuild_tasks.access import EVERYTHING, Reach, sees_workspace_sql
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.model.actors import Actor
+from prebuild_tasks.model.event_kinds import build_event
 from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER, BuildStatus, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -83,7 +84,7 @@ def _end_open_build(
     The end of a running build deletes its workspace.
     """
     # Lock the build with the statement that reads it: between two statements it could be taken, put back, or end.
-    query = select(m.Build.id, m.Build.status, m.Build.transition).where(
+    query = select(m.Build.id, m.Build.status, m.Build.transition, m.Build.reason).where(
         m.Build.workspace_id == row.id, m.Build.status.not_in(FINAL_STATUSES)
     )
     build = connection.execute(for_no_key_update(query)).one_or_none()
@@ -107,6 +108,10 @@ def _end_open_build(
     if build.status is BuildStatus.PENDING:
         connection.execute(unfinished.values(status=BuildStatus.CANCELED, completed_at=now, error_code=reason))
         connection.execute(workspace.values(status=BuildStatus.CANCELED))
+        add_history(
+            connection, build_event(build.transition, build.reason, BuildStatus.CANCELED), now=now, actor=actor,
+            workspace_ids=[row.id], preset_id=row.preset_id, reason=reason, details={"build": build.id},
+        )  # fmt: skip
         return transitions.delete_workspaces(connection, [row.id], reason=reason, initiator=str(actor), now=now)
     connection.execute(unfinished.values(status=BuildStatus.CANCELING, initiator=str(actor)))
     # Free the slot now: a workspace whose start is being canceled will never be claimed.

@@ -15,6 +15,8 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, select, update
 
+from prebuild_tasks.model.actors import Actor
+from prebuild_tasks.model.event_kinds import build_event
 from prebuild_tasks.model.vocabulary import (
     FINAL_STATUSES,
     BuildPriority,
@@ -23,6 +25,7 @@ from prebuild_tasks.model.vocabulary import (
 )
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_RUNNING
+from prebuild_tasks.schema.history import Record, add_records
 from prebuild_tasks.schema.row_locks import skip_locked
 from prebuild_tasks.workspaces.follow_ups import NewBuild
 from prebuild_tasks.workspaces.new_builds import insert_builds, update_workspaces
@@ -92,7 +95,7 @@ def cancel_starts(  # the builds, whose they must be, and the columns that recor
         connection: The connection to write with.
         build_ids: The builds.
         reason: The reason code of the cancellation.
-        initiator: Who cancels them.
+        initiator: The part of the service that cancels them.
         now: The database's time.
         whose: The condition for their workspaces.
         error: A message for the person who waits for the build.
@@ -110,8 +113,16 @@ def cancel_starts(  # the builds, whose they must be, and the columns that recor
             m.Build.workspace_id.in_(select(m.Workspace.id).where(whose)),
         )
         .values(status=BuildStatus.CANCELED, completed_at=now, error=error, error_code=reason)
-        .returning(m.Build.workspace_id, m.Build.attempt, m.Build.number)
+        .returning(m.Build.id, m.Build.workspace_id, m.Build.preset_id, m.Build.attempt, m.Build.number)
     ).all()
+    records = [
+        Record(
+            event=build_event(Transition.START, reason, BuildStatus.CANCELED), actor=Actor.system(initiator),
+            workspace_id=row.workspace_id, preset_id=row.preset_id, reason=error or reason, details={"build": row.id},
+        )
+        for row in canceled
+    ]  # fmt: skip
+    add_records(connection, records, now=now)
     attempted = [row.workspace_id for row in canceled if row.attempt > 0 or row.number > 1]
     untried = [row.workspace_id for row in canceled if row.attempt == 0 and row.number == 1]
     for ids, deleted_at in ((untried, now), (attempted, None)):
@@ -122,6 +133,20 @@ def cancel_starts(  # the builds, whose they must be, and the columns that recor
                 .values(status=BuildStatus.CANCELED, deleted_at=deleted_at, slot=None, reason=reason)
             )
     return len(canceled), delete_workspaces(connection, attempted, reason=reason, initiator=initiator, now=now)
+
+
+def record_deletions(connection: Connection, builds: Collection[NewBuild], *, event: str, now: datetime) -> None:
+    """Write to the history which workspaces these builds delete, and why: `event` is the reason for the deletion."""
+    if not builds:
+        return
+    query = select(m.Build.workspace_id, m.Build.preset_id).where(m.Build.id.in_([build.id for build in builds]))
+    rows = connection.execute(query.order_by(m.Build.preset_id, m.Build.workspace_id)).all()
+    by = Actor.system()
+    records = [
+        Record(event=event, actor=by, workspace_id=row.workspace_id, preset_id=row.preset_id, reason=event)
+        for row in rows
+    ]
+    add_records(connection, records, now=now)
 
 
 def delete_workspaces(  # every argument after the workspaces is a column of the builds, but for `only`

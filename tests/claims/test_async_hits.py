@@ -62,7 +62,7 @@ def rows_of(database: Database, workspace_id: str) -> list[dict[str, object]]:
             rows += [dict(row._mapping) for row in connection.execute(query)]
     own = {
         "id", "workspace_id", "name", "owner", "request_id", "key", "latency_ms", "body_digest", "initiator", "actor",
-        "actor_name", "actor_subject", "directory", "resource_id", "url",
+        "actor_name", "actor_subject", "directory", "resource_id", "url", "workspace",
     }  # fmt: skip
     return [
         {name: value for name, value in row.items() if name not in own and not isinstance(value, datetime)}

@@ -74,7 +74,7 @@ def test_it_writes_what_the_claim_in_steps_writes(
 
 
 _OWN = {"id", "name", "created_at", "ready_at", "claimed_at", "claimed_until", "workspace_id", "at", "request_id"}
-_OWN |= {"owner", "initiator", "actor", "latency_ms", "resource_id", "key", "body_digest", "actor_name"}
+_OWN |= {"owner", "workspace", "initiator", "actor", "latency_ms", "resource_id", "key", "body_digest", "actor_name"}
 
 
 def _written(database: Database, owner: str) -> list[tuple[str, dict[str, Any]]]:

@@ -127,10 +127,14 @@ def test_it_writes_and_answers_what_other_claims_do(database: Database, settings
     one, other = (_written(database, owner) for owner in ("ada", "bob"))
     assert [kind for kind, _ in one] == ["workspaces", "builds", "claim_events", "claim_requests", "history"]
     assert one == other
+    with database.read() as connection:
+        claims = select(m.History.owner, m.History.workspace).where(m.History.event == "claimed").order_by(m.History.id)
+        rows = connection.execute(claims).all()
+    assert [tuple(row) for row in rows] == [("ada", quick.answer.workspace), ("bob", usual.answer.workspace)]
 
 
 _OWN = {"id", "name", "created_at", "ready_at", "claimed_at", "claimed_until", "workspace_id", "at", "request_id"}
-_OWN |= {"owner", "initiator", "actor", "latency_ms", "resource_id", "key", "body_digest", "actor_name"}
+_OWN |= {"owner", "workspace", "initiator", "actor", "latency_ms", "resource_id", "key", "body_digest", "actor_name"}
 
 
 def _written(database: Database, owner: str) -> list[tuple[str, dict[str, Any]]]:

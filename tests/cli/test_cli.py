@@ -39,6 +39,7 @@ KEYS = {
     "history": {
         "at", "actor", "event", "workspace", "preset", "reason", "details", "actor_kind", "actor_name", "actor_subject",
     },
+    "events": {"id", "at", "kind", "pool", "owner", "workspace", "actor", "reason", "data"},
     "explain": {
         "preset", "at", "desired", "eligible", "starting", "missing", "reason", "headline", "chain",
         "commands", "next_turn",
@@ -62,7 +63,7 @@ def test_json_keys(cli: Any, database: Database, settings: Settings) -> None:
     assert json.loads(cli("status", "--json")) == []
     declare(database, settings, 2)
     fill(database, settings)
-    for command in ("status", "workspaces", "builds", "history"):
+    for command in ("status", "workspaces", "builds", "history", "events"):
         assert all(row.keys() == KEYS[command] for row in json.loads(cli(command, "--json")))
     explained = json.loads(cli("explain", "dev/small", "--json"))
     assert explained.keys() == KEYS["explain"]

@@ -152,6 +152,7 @@ def ask_everything(search: Search, service: Service, workspace: str) -> None:
         "builds": [["--limit", "100"]],
         "logs": [[row["build"]] for row in builds if row["transition"] in ("start", "claim")],
         "versions": [["good"], ["fails"]],
+        "events": [[]],
         "history": [[f"ada/{workspace}"], *([preset] for preset in presets)],
         "report": [[], ["--html", "report.html"]],
         "audit": [[]],

@@ -60,6 +60,7 @@ FORBIDDEN = [
     ("Other domains import access", "cli.main", "prebuild_tasks.access.rules"),
     ("Other domains import builds", "cli.main", "prebuild_tasks.builds.runner"),
     ("Other domains import claims", "cli.main", "prebuild_tasks.claims.take"),
+    ("Other domains import events", "cli.main", "prebuild_tasks.events.reading"),
     ("Other domains import fleet", "cli.main", "prebuild_tasks.fleet.hosts"),
     ("Other domains import insight", "cli.main", "prebuild_tasks.insight.status.listings"),
     ("Other domains import messaging", "cli.main", "prebuild_tasks.messaging.redis"),

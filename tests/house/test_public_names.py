@@ -98,6 +98,7 @@ ERRORS = {
     ),
     "RequestReusedError": (MESSAGE, 5, "request_reused"),
     "OwnerNotAllowedError": (MESSAGE, 5, "owner_not_allowed"),
+    "EventsGoneError": ("(message: 'str', *, oldest: 'int' = 0, hint: 'str' = '') -> 'None'", 5, "events_gone"),
     "AuthenticationError": (MESSAGE, 5, "token_unknown"),
     "TokenExpiredError": (MESSAGE, 5, "token_expired"),
     "TokenRevokedError": (MESSAGE, 5, "token_revoked"),

@@ -67,6 +67,7 @@ def test_a_turn(
     slot = 0 if transition is START and status in LIVE else None
     with database.write() as connection:
         connection.execute(update(m.Workspace).values(transition=transition, status=status, slot=slot, ready_at=ready))
+        connection.execute(update(m.Preset).values(is_short=False))  # nothing to tell
         connection.execute(update(m.Build).values(transition=transition, status=status, heartbeat_at=utcnow()))
         changed = {
             "active": {},

@@ -9,7 +9,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.messaging.redis import connect
 from prebuild_tasks.reconcile.locks import Locks
 from prebuild_tasks.reconcile.loop import PoolReconciler
-from tests.support.builders import RecordingPublisher, declare, fill, preset_id
+from tests.support.builders import RecordingPublisher, declare, fill, preset_id, turn
 from tests.support.roundtrips import asked_of_postgresql, asked_of_redis
 
 SCHEDULED = 'timezone: Europe/Berlin, schedules: [{cron: "* 8-18 * * 1-5", desired: 2}]'
@@ -41,8 +41,10 @@ def test_a_turn_that_creates_asks_the_same_for_a_hundred_as_for_one(
 ) -> None:
     database = Database(postgres_url)
     client = connect(redis_url)
+    declare(database, settings, 1)
+    turn(database, settings)  # it tells that the pool is short
     asked = []
-    for desired in (1, 101):
+    for desired in (2, 102):
         declare(database, settings, desired)
         reconciler = PoolReconciler(database, settings, Locks(client, "test", 60), RecordingPublisher())
         with asked_of_postgresql() as statements, asked_of_redis() as commands:

@@ -59,6 +59,8 @@ def test_a_steady_pool_writes_nothing_and_costs_two_statements(database: Databas
 
 
 def test_statements_do_not_grow_with_the_number_created(database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    turn(database, settings)  # it tells that the pool is short
     counts = []
     for desired in (5, 60):
         declare(database, settings, desired)

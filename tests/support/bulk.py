@@ -62,8 +62,8 @@ SELECT claimed_at, preset_id, id, owner, id::text, true, '', 1 FROM workspaces
 WHERE deleted_at IS NOT NULL AND claimed_at IS NOT NULL
 """
 _HISTORY = """
-INSERT INTO history (at, actor, event, workspace_id, preset_id, reason)
-SELECT claimed_at, owner, 'claimed', id, preset_id, 'claim' FROM workspaces
+INSERT INTO history (at, actor, event, workspace_id, preset_id, reason, number)
+SELECT claimed_at, owner, 'claimed', id, preset_id, 'claim', nextval('history_number') FROM workspaces
 WHERE deleted_at IS NOT NULL AND claimed_at IS NOT NULL
 """
 

@@ -1,8 +1,8 @@
 """The commands of the command line, by whether the search for secrets runs each of them."""
 
 SEARCHED = frozenset({
-    "status", "explain", "plan", "workspaces", "builds", "logs", "history", "report", "audit", "sweep", "doctor",
-    "health", "config", "db", "reconcile", "unblock", "pause", "resume", "forget", "versions",
+    "status", "explain", "plan", "workspaces", "builds", "logs", "history", "events", "report", "audit", "sweep",
+    "doctor", "health", "config", "db", "reconcile", "unblock", "pause", "resume", "forget", "versions",
 })  # fmt: skip
 """Run with all their outputs searched, by `tests/e2e/test_secrets.py`."""
 OTHERS = frozenset({

@@ -11,6 +11,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.base import Base
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RequestEndedError
+from prebuild_tasks.events import number_all_events
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.pools.declare import apply
@@ -64,6 +65,7 @@ def test_each_kind_has_its_own_time(database: Database, settings: Settings) -> N
     assert prune(database, settings) == Pruned(builds=3), "the deleted one's; the others' are their latest"
     assert rows(database, m.Workspace) == 4, "its claim event still tells of it"
     jump(database, 150 * DAY)
+    number_all_events(database)  # as the sweep does before it prunes: what has no number yet is kept
     assert prune(database, settings).events > 1
     assert prune(database, settings) == Pruned(workspaces=1), "nothing tells of it any more"
     assert rows(database, m.ClaimEvent) == 0

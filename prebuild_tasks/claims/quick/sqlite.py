@@ -85,7 +85,8 @@ class SqliteClaim:
         written = _raw({
             "build_id": build_id, "workspace_id": uuid.UUID(row.id), "organization_id": row.organization_id,
             "preset_id": row.preset_id, "number": row.build_number, "host": row.host, "now": now,
-            "owner": attempt.owner, "latency_ms": (monotonic() - attempt.started) * 1000, **request_values(attempt),
+            "owner": row.owner, "workspace": row.name, "latency_ms": (monotonic() - attempt.started) * 1000,
+            **request_values(attempt),
         })  # fmt: skip
         for statement in (texts.SQLITE_EVENT, texts.SQLITE_REQUEST, texts.SQLITE_HISTORY, texts.SQLITE_BUILD):
             connection.execute(statement, written)

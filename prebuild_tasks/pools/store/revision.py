@@ -8,8 +8,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select, update
 
+from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.names import VersionName
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.history import Record, add_records
 
 _KEY = "revision"
 
@@ -35,6 +37,24 @@ def bump_revision(connection: Connection, now: datetime, actor: str) -> int:
     if changed.rowcount == 0:
         connection.execute(insert(m.Setting).values(key=_KEY, **values))
     return number
+
+
+def record_promotions(
+    connection: Connection, event: str, versions: Mapping[int, VersionName], *, actor: str | Actor, now: datetime
+) -> None:
+    """Write to the history of each preset of these versions, by their ids, that its version is the active one now."""
+    if not versions:
+        return
+    table = m.Preset
+    query = select(table.id, table.template_version_id).where(table.removed_at.is_(None)).order_by(table.id)
+    rows = connection.execute(query.where(table.template_version_id.in_(list(versions)))).all()
+    presets: list[tuple[int, int | None]] = [(row.template_version_id, row.id) for row in rows]
+    without = [(version_id, None) for version_id in versions.keys() - {row.template_version_id for row in rows}]
+    records = [
+        Record(event=event, actor=actor, preset_id=preset_id, reason=str(versions[version_id]))
+        for version_id, preset_id in (*presets, *without)
+    ]
+    add_records(connection, records, now=now)
 
 
 @dataclass(frozen=True, slots=True)

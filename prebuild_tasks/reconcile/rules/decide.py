@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from prebuild_tasks.model.event_kinds import EXPIRED, INACTIVE
 from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.reconcile.rules.model import (
     Action,
@@ -64,7 +65,7 @@ def _is_candidate(preset: Preset, item: RunningPrebuild, reason: str, now: datet
 
     An inactive version may lose any. Of the active version, `expired` takes those that are, and `extraneous` the rest.
     """
-    return reason == "inactive" or is_expired(preset, item.created_at, now) == (reason == "expired")
+    return reason == INACTIVE or is_expired(preset, item.created_at, now) == (reason == EXPIRED)
 
 
 def order_presets(
@@ -100,7 +101,13 @@ def _urgency(item: PresetCounts, now: datetime, backoff_interval: timedelta) -> 
     if does.create:
         return _CREATE, item.counts.fullness(desired_now(item.preset, now))
     # Aging prebuilds may be due for replacement, which only their rows tell.
-    return (_REMOVE if any(does) or item.counts.aging else _REST), 0.0
+    is_due = any(does) or item.counts.aging or (item.is_short and _is_full(item, now))
+    return (_REMOVE if is_due else _REST), 0.0
+
+
+def _is_full(item: PresetCounts, now: datetime) -> bool:
+    """Return whether an active pool has its desired size: if it was short, its turn tells so."""
+    return is_active(item.preset) and item.counts.ready >= desired_now(item.preset, now)
 
 
 def victims(rows: Sequence[RunningPrebuild], n: int) -> tuple[str, ...]:

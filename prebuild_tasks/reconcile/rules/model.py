@@ -114,6 +114,8 @@ class PresetCounts(NamedTuple):
     """The limit on start builds in flight after a failure; None: there was none, or enough builds succeeded since."""
     ref: PresetRef = PresetRef("", "")
     """The preset's name; the tick reads it always."""
+    is_short: bool = False
+    """Whether the latest event about the pool's size is that it is short."""
 
 
 class Starts(NamedTuple):

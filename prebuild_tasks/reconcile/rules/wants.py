@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
+from prebuild_tasks.model.event_kinds import EXPIRED, INACTIVE
 from prebuild_tasks.model.vocabulary import Preset
 from prebuild_tasks.reconcile.rules.model import Counts, ReconciliationState
 from prebuild_tasks.reconcile.rules.rollout import OtherVersions, PoolVersion, kept_second_choices, missing
@@ -38,9 +39,9 @@ class Wanted(NamedTuple):
     def deletions(self) -> tuple[tuple[str, int], ...]:
         """Return the number of running prebuilds to delete by reason code, in the order in which they are chosen."""
         if not is_active(self.pool.preset):
-            return (("inactive", self.turn.delete),)
+            return ((INACTIVE, self.turn.delete),)
         extraneous = self.state.extraneous
-        return (("expired", self.turn.delete - extraneous), ("extraneous", extraneous))
+        return ((EXPIRED, self.turn.delete - extraneous), ("extraneous", extraneous))
 
 
 def quantities(preset: Preset, counts: Counts, desired: int) -> Quantities:

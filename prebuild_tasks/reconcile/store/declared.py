@@ -76,6 +76,7 @@ _COUNTED = (
     m.Preset.name,
     m.TemplateVersion.name.label("version_name"),
     m.Preset.paused,
+    m.Preset.is_short,
 )
 
 
@@ -105,6 +106,7 @@ class DeclaredRow(NamedTuple):
     name: str
     version_name: str
     paused: StoredPause | None
+    is_short: bool
 
     @property
     def ref(self) -> PresetRef:
@@ -123,6 +125,7 @@ class PresetRow(NamedTuple):
     ready_timeout_s: float
     """Seconds."""
     template_id: int
+    is_limited: bool
 
     @property
     def rolling(self) -> Rolling | None:
@@ -146,6 +149,7 @@ def presets_query() -> Select[*tuple[Any, ...]]:
         m.Preset.max_surge,
         m.Preset.ready_timeout_s,
         m.TemplateVersion.template_id,
+        m.Preset.is_limited,
     )
 
 
@@ -180,6 +184,7 @@ def to_counted(row: DeclaredRow, schedules: tuple[Schedule, ...], counts: Counts
         row.max_builds_in_flight,
         row.slow_start,
         row.ref,
+        row.is_short,
     )
 
 

@@ -18,6 +18,7 @@ from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, Preset, PresetStatus, Schedule, Transition
 from prebuild_tasks.reconcile.rules.backoff import recent_failures
 from prebuild_tasks.reconcile.rules.model import Counts, PresetSnapshot, RecentFailures, RunningPrebuild
+from prebuild_tasks.reconcile.rules.news import Told
 from prebuild_tasks.reconcile.rules.rollout import Rolling
 from prebuild_tasks.reconcile.rules.state import count
 from prebuild_tasks.reconcile.store.declared import (
@@ -57,6 +58,8 @@ class PresetView:
     """The end of the rest after lost turns; None: there was none."""
     held_slots: Mapping[str, int]
     """The slots of live prebuilds, by workspace."""
+    told: Told
+    """What the latest events about the pool said."""
 
     @property
     def preset(self) -> Preset:
@@ -107,6 +110,7 @@ def read_preset(
         max_builds_in_flight=declared.max_builds_in_flight,
         lost_turns=row.lost_turns or 0,
         rests_until=row.rests_until,
+        told=Told(declared.is_short, stored.is_limited),
         held_slots={item.id: item.slot for item in workspaces if item.slot is not None},
     )
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, insert, update
 
 from prebuild_tasks.model.random_names import prebuild_name
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, BuildPriority, BuildStatus, PresetStatus, Transition
+from prebuild_tasks.reconcile.rules.news import Told
 from prebuild_tasks.reconcile.store.preset_view import PresetView
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.workspaces import BuildOrigin, NewBuild, insert_builds
@@ -66,6 +67,11 @@ def move_slots(connection: Connection, moves: Mapping[str, int]) -> None:
         connection.execute(
             update(m.Workspace).where(m.Workspace.id == workspace_id, m.Workspace.slot.is_not(None)).values(slot=slot)
         )
+
+
+def set_told(connection: Connection, preset_id: int, told: Told) -> None:
+    """Store what the latest events about a pool said."""
+    connection.execute(update(m.Preset).where(m.Preset.id == preset_id).values(told._asdict()))
 
 
 def bump_generation(connection: Connection, preset_id: int, now: datetime) -> None:

@@ -57,13 +57,16 @@ def prune(database: Database, settings: Settings) -> Pruned:
                 break
         return total
 
+    def prune_events(connection: Connection, before: datetime, limit: int) -> int:
+        return store.prune_events(connection, before, limit, database.now(connection))
+
     with database.write() as connection:
         counters.move_mark(connection, database.now(connection))
     done = Pruned(
         logs=until_done(store.prune_logs, settings.retention_logs),
         builds=until_done(store.prune_builds, settings.retention_builds),
         workspaces=until_done(store.prune_workspaces, settings.retention_builds),
-        events=until_done(store.prune_events, settings.retention_events),
+        events=until_done(prune_events, settings.retention_events),
     )
     until_done(store.prune_requests, settings.retention_events)
     until_done(store.prune_tokens, settings.retention_events)

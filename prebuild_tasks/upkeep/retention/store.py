@@ -15,10 +15,12 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import aliased
 
+from prebuild_tasks.events import note_pruned
 from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_USED, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
 from prebuild_tasks.schema.counters import counted_until, keep_builds, keep_preset
+from prebuild_tasks.schema.events import number_column
 from prebuild_tasks.schema.row_locks import in_key_order
 
 AUTO_VERSION = "auto-"
@@ -80,21 +82,27 @@ def prune_workspaces(connection: Connection, before: datetime, limit: int) -> in
     return connection.execute(delete(m.Workspace).where(m.Workspace.id.in_(ids))).rowcount
 
 
-def prune_events(connection: Connection, before: datetime, limit: int) -> int:
+def prune_events(connection: Connection, before: datetime, limit: int, now: datetime) -> int:
     """Delete claim events and history older than `before`, but not those of a workspace that a person had since then.
 
-    A request is repeated long after the claim: its end is told for as long as the events are kept.
+    A request is repeated long after the claim: its end is told for as long as the events are kept. Of the history, the
+    newest row stays, because SQLite would give its id, the number of an event, to the next one.
     """
     before = min(before, counted_until(connection))
-    owned, count = _owned_since(before), 0
-    for table in (m.ClaimEvent, m.History):
-        ids = (
-            select(table.id)
-            .where(table.at < before, or_(table.workspace_id.is_(None), table.workspace_id.not_in(owned)))
-            .limit(limit)
-        )
-        count += connection.execute(delete(table).where(table.id.in_(ids))).rowcount
-    return count
+    table, newest = m.History, select(func.max(m.History.id)).scalar_subquery()
+    numbered = () if connection.dialect.name == "sqlite" else (table.number.is_not(None),)
+    number = number_column(connection).label("in_log")
+    old = select(table.id, table.number, number).where(*_may_be_pruned(table, before), table.id < newest, *numbered)
+    rows = connection.execute(old.limit(limit)).all()
+    note_pruned(connection, max((row.in_log for row in rows if row.number != 0), default=0), now)
+    events = select(m.ClaimEvent.id).where(*_may_be_pruned(m.ClaimEvent, before)).limit(limit)
+    count = connection.execute(delete(m.ClaimEvent).where(m.ClaimEvent.id.in_(events))).rowcount
+    return count + connection.execute(delete(table).where(table.id.in_([row.id for row in rows]))).rowcount
+
+
+def _may_be_pruned(table: type[m.ClaimEvent | m.History], before: datetime) -> tuple[ColumnElement[bool], ...]:
+    owned = _owned_since(before)
+    return table.at < before, or_(table.workspace_id.is_(None), table.workspace_id.not_in(owned))
 
 
 def prune_requests(connection: Connection, before: datetime, limit: int) -> int:

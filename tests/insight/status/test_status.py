@@ -259,7 +259,9 @@ def test_history_of_a_pool_goes_over_its_versions_and_tells_who_changed_it(
     pause(database, "", actor="bob")
     rows = read_history(database, preset=PRESET)
     assert rows == read_history(database, PRESET)
-    assert [row.event for row in rows if row.workspace == old] == ["start_succeeded", "delete_succeeded"]
+    assert [row.event for row in rows if row.workspace == old] == [
+        "start_succeeded", "inactive", "delete_succeeded",
+    ]  # fmt: skip
     changes = [list(row.changes) for row in rows if row.event == "applied"]
     assert [[text for text in texts if "preset" in text] for texts in changes] == [
         [f"+ preset {PRESET}: desired 1"],

@@ -1,0 +1,60 @@
+"""The event log: number what was committed, and read it in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prebuild_tasks.faces import lazy
+
+if TYPE_CHECKING:
+    from prebuild_tasks.events.numbering import number_all_events, number_events
+    from prebuild_tasks.events.reading import newest_event, read_events, read_log
+    from prebuild_tasks.events.retention import note_pruned
+    from prebuild_tasks.events.rules import is_asked_for, sees_event
+    from prebuild_tasks.events.types import Event, EventFilter, EventPage, Listener, LoggedEvent, LoggedPage
+
+__all__ = [
+    "Event",
+    "EventFilter",
+    "EventPage",
+    "Listener",
+    "LoggedEvent",
+    "LoggedPage",
+    "is_asked_for",
+    "newest_event",
+    "note_pruned",
+    "number_all_events",
+    "number_events",
+    "read_events",
+    "read_log",
+    "sees_event",
+]
+
+if not TYPE_CHECKING:  # mypy would take every name for defined
+    __getattr__ = lazy(
+        __name__,
+        {
+            "numbering": (
+                "number_all_events",
+                "number_events",
+            ),
+            "reading": (
+                "newest_event",
+                "read_events",
+                "read_log",
+            ),
+            "retention": ("note_pruned",),
+            "rules": (
+                "is_asked_for",
+                "sees_event",
+            ),
+            "types": (
+                "Event",
+                "EventFilter",
+                "EventPage",
+                "Listener",
+                "LoggedPage",
+                "LoggedEvent",
+            ),
+        },
+    )

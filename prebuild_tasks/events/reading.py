@@ -1,0 +1,155 @@
+"""Read the event log in the order of its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select
+
+from prebuild_tasks.access import Reach, sees_preset_sql
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import EventsGoneError
+from prebuild_tasks.events.retention import read_pruned
+from prebuild_tasks.events.types import Event, EventFilter, EventPage, Listener, LoggedEvent, LoggedPage
+from prebuild_tasks.model.event_kinds import ALL_KINDS, ALL_POOLS_KINDS, TOKEN_KINDS, EventKind, kind_of
+from prebuild_tasks.model.json_values import JsonObject
+from prebuild_tasks.model.names import PoolName
+from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
+from prebuild_tasks.schema.events import is_in_log, is_of_kinds_sql, number_column
+from prebuild_tasks.schema.lookup import pool_presets
+
+PAGE_MAX = 1000
+"""The most events of a page."""
+_ORGANIZATION_OF_TEMPLATE = (m.Organization, m.Organization.id == m.Template.organization_id)
+
+
+def read_events(
+    database: Database,
+    after: int = 0,
+    wanted: EventFilter | None = None,
+    listener: Listener | None = None,
+    *,
+    limit: int = PAGE_MAX,
+) -> EventPage:
+    """Read the events after a number, as far as a listener sees them.
+
+    Args:
+        database: The database.
+        after: The number of the last event that was read; 0: begin with the oldest that is kept.
+        wanted: The events that are asked for.
+        listener: Who reads; by default whoever sees everything.
+        limit: The most events.
+
+    Raises:
+        EventsGoneError: Events after this number are no longer kept.
+        NotFoundError: There is no pool of the name that is asked for within reach.
+    """
+    with database.read() as connection:
+        listener = listener or Listener()
+        asked_for = is_asked_for_sql(connection, wanted or EventFilter(), listener.reach)
+        items = _read(connection, _query(connection).where(*asked_for, *sees_event_sql(listener)), after, limit)
+    events = tuple(item.event for item in items)
+    return EventPage(events, events[-1].id if events else after)
+
+
+def read_log(database: Database, after: int = 0, *, limit: int = PAGE_MAX) -> LoggedPage:
+    """Read the events after a number once for all listeners: `sees_event` tells who sees which.
+
+    Arguments and errors are as of `read_events`.
+    """
+    with database.read() as connection:
+        items = tuple(_read(connection, _query(connection).where(is_of_kinds_sql(ALL_KINDS)), after, limit))
+    return LoggedPage(items, items[-1].event.id if items else after)
+
+
+def newest_event(database: Database) -> int:
+    """Return the number after which no event has one yet."""
+    with database.read() as connection:
+        newest = select(func.max(number_column(connection))).where(is_in_log(connection))
+        return connection.execute(newest).scalar_one() or 0
+
+
+def sees_event_sql(listener: Listener) -> list[ColumnElement[bool]]:
+    """Build the conditions of `sees_event` on a row of the history with its preset."""
+    reach, table = listener.reach, m.History
+    conditions = [] if listener.sees_tokens else [~is_of_kinds_sql(TOKEN_KINDS)]
+    if reach.owner:
+        is_about_nobody = and_(table.owner == "", table.workspace_id.is_(None))
+        conditions.append(or_(table.owner == reach.owner, is_about_nobody))
+    if within := sees_preset_sql(reach):
+        concerns_all = and_(table.preset_id.is_(None), is_of_kinds_sql(ALL_POOLS_KINDS))
+        conditions.append(or_(and_(*within), concerns_all))
+    return conditions
+
+
+def is_asked_for_sql(connection: Connection, wanted: EventFilter, reach: Reach) -> list[ColumnElement[bool]]:
+    """Build the conditions of `is_asked_for`."""
+    conditions = [is_of_kinds_sql(wanted.kinds or ALL_KINDS)]
+    if wanted.owner:
+        conditions.append(m.History.owner == wanted.owner)
+    if wanted.pool:
+        presets = pool_presets(connection, str(wanted.pool), sees_preset_sql(reach))
+        conditions.append(m.History.preset_id.in_(presets))
+    return conditions
+
+
+def _query(connection: Connection) -> Select[*tuple[Any, ...]]:
+    table = m.History
+    return (
+        select(
+            number_column(connection).label("number"), table.at, table.event, table.reason, table.owner,
+            table.workspace, table.workspace_id, table.preset_id, table.actor, table.details,
+            m.Template.name.label("template_name"), m.Preset.name.label("preset_name"),
+            m.Organization.name.label("organization_name"),
+        )
+        .outerjoin(m.Preset, m.Preset.id == table.preset_id)
+        .outerjoin(*VERSION_OF_PRESET)
+        .outerjoin(*TEMPLATE_OF_VERSION)
+        .outerjoin(*_ORGANIZATION_OF_TEMPLATE)
+    )  # fmt: skip
+
+
+def _read(connection: Connection, query: Select[*tuple[Any, ...]], after: int, limit: int) -> list[LoggedEvent]:
+    number = number_column(connection)
+    pruned = read_pruned(connection)
+    page = query.where(is_in_log(connection), number > max(after, pruned)).order_by(number).limit(limit)
+    rows = connection.execute(page).all()
+    # Read again, because retention may have deleted rows in between.
+    pruned = read_pruned(connection)
+    if 0 < after < pruned:
+        oldest = select(func.min(number)).where(is_in_log(connection), number > pruned)
+        raise EventsGoneError(
+            f"events after {after} are no longer kept",
+            oldest=connection.execute(oldest).scalar_one() or pruned + 1,
+            hint=f"read again what you follow, then go on after {pruned}",
+        )
+    return list(_logged(rows))
+
+
+def _logged(rows: Iterable[Row[*tuple[Any, ...]]]) -> Iterable[LoggedEvent]:
+    for row in rows:
+        if (kind := kind_of(row.event, row.reason)) is None:
+            continue
+        is_about_somebody = row.owner or row.workspace_id
+        event = Event(
+            id=row.number,
+            at=row.at,
+            kind=kind,
+            pool=PoolName(row.template_name, row.preset_name) if row.preset_name else None,
+            owner=row.owner if is_about_somebody else None,
+            workspace=row.workspace or row.workspace_id,
+            actor=row.actor,
+            reason=row.reason,
+            data=_data(kind, row.event, row.details),
+        )
+        yield LoggedEvent(event, row.organization_name or "", row.preset_id is None and kind in ALL_POOLS_KINDS)
+
+
+def _data(kind: EventKind, event: str, details: JsonObject | None) -> JsonObject:
+    """Return an event's further values; of a build, what it was for and how it ended."""
+    if kind is not EventKind.BUILD_ENDED:
+        return details or {}
+    transition, _, status = event.partition("_")
+    return {"transition": transition, "status": status, **(details or {})}
