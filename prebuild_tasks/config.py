@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     retention_builds: Lasting = 30 * 86400
     """Seconds for which builds are kept; deleted workspaces and superseded versions go after their builds."""
     retention_logs: Lasting = 7 * 86400
-    """Seconds for which the output of builds is kept."""
+    """Seconds for which the output of builds is kept, and deliveries of webhooks after their end."""
     wait_unclaimed: Lasting = 900
     """Seconds for which a workspace that was built for somebody who waits over HTTP is kept for them once it is ready.
     Then it goes back to its pool."""

@@ -163,8 +163,8 @@ def is_outside(address: Address) -> bool:
     """
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _INSIDE)
-    in_registry = address in _GLOBAL_UNICAST and not any(address in network for network in _INSIDE_GLOBAL_UNICAST)
-    return in_registry and address.scope_id is None
+    is_unicast = address in _GLOBAL_UNICAST and not any(address in network for network in _INSIDE_GLOBAL_UNICAST)
+    return is_unicast and address.scope_id is None
 
 
 def refusal(host: str, address: Address) -> str:

@@ -10,13 +10,13 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 
 import httpcore
 
 from prebuild_tasks import __version__, clock
 from prebuild_tasks.webhooks.addresses import Address, AllowedReceivers, Receiver, may_reach, refusal
+from prebuild_tasks.webhooks.types import ReceiverAnswer
 
 TIMEOUT_S = 10.0
 """Seconds for all of a request: look-up, connection, TLS, request and answer."""
@@ -31,21 +31,6 @@ _ADDRESSES_MAX = 4
 
 Resolve = Callable[[str, int], Sequence[Address]]
 """Look up the addresses of a host for a port. Raises OSError if it has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiverAnswer:
-    """What came of a request to a receiver."""
-
-    status: int | None
-    """The status; None: there was no answer."""
-    error: str = ""
-    """Why there was none, in a sentence for people; else the first line of an answer's body, unless it is a success."""
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the receiver has taken the delivery."""
-        return self.status is not None and 200 <= self.status < 300
 
 
 class Connector:

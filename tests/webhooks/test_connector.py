@@ -13,7 +13,8 @@ import pytest
 
 from prebuild_tasks.webhooks.addresses import Address, AllowedReceivers
 from prebuild_tasks.webhooks.addresses import Receiver as Target
-from prebuild_tasks.webhooks.connector import ANSWER_MAX, Connector, ReceiverAnswer
+from prebuild_tasks.webhooks.connector import ANSWER_MAX, Connector
+from prebuild_tasks.webhooks.types import ReceiverAnswer
 from tests.support.http_proxy import HttpProxy
 from tests.support.receiver import Handler, Receiver
 
