@@ -17,7 +17,7 @@ from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
-from prebuild_tasks.schema.events import is_in_log, is_of_kinds_sql, number_column
+from prebuild_tasks.schema.events import is_in_log, is_of_kinds, number_column
 from prebuild_tasks.schema.lookup import pool_presets
 
 PAGE_MAX = 1000
@@ -60,7 +60,7 @@ def read_log(database: Database, after: int = 0, *, limit: int = PAGE_MAX) -> Lo
     Arguments and errors are as of `read_events`.
     """
     with database.read() as connection:
-        items = tuple(_read(connection, _query(connection).where(is_of_kinds_sql(ALL_KINDS)), after, limit))
+        items = tuple(_read(connection, _query(connection).where(is_of_kinds(ALL_KINDS)), after, limit))
     return LoggedPage(items, items[-1].event.id if items else after)
 
 
@@ -74,19 +74,19 @@ def newest_event(database: Database) -> int:
 def sees_event_sql(listener: Listener) -> list[ColumnElement[bool]]:
     """Build the conditions of `sees_event` on a row of the history with its preset."""
     reach, table = listener.reach, m.History
-    conditions = [] if listener.sees_tokens else [~is_of_kinds_sql(TOKEN_KINDS)]
+    conditions = [] if listener.sees_tokens else [~is_of_kinds(TOKEN_KINDS)]
     if reach.owner:
         is_about_nobody = and_(table.owner == "", table.workspace_id.is_(None))
         conditions.append(or_(table.owner == reach.owner, is_about_nobody))
     if within := sees_preset_sql(reach):
-        concerns_all = and_(table.preset_id.is_(None), is_of_kinds_sql(ALL_POOLS_KINDS))
+        concerns_all = and_(table.preset_id.is_(None), is_of_kinds(ALL_POOLS_KINDS))
         conditions.append(or_(and_(*within), concerns_all))
     return conditions
 
 
 def is_asked_for_sql(connection: Connection, wanted: EventFilter, reach: Reach) -> list[ColumnElement[bool]]:
     """Build the conditions of `is_asked_for`."""
-    conditions = [is_of_kinds_sql(wanted.kinds or ALL_KINDS)]
+    conditions = [is_of_kinds(wanted.kinds or ALL_KINDS)]
     if wanted.owner:
         conditions.append(m.History.owner == wanted.owner)
     if wanted.pool:

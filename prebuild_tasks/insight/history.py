@@ -103,12 +103,12 @@ def read_history(database: Database, name: str = "", *, preset: str = "", limit:
 
 def _read(connection: Connection, condition: ColumnElement[bool] | None, limit: int) -> list[HistoryEvent]:
     query = events_query().order_by(m.History.id.desc()).limit(limit)
-    stored = read_stored(connection, query if condition is None else query.where(condition))
+    stored = read_rows(connection, query if condition is None else query.where(condition))
     return [item.event for item in reversed(stored)]
 
 
 def events_query() -> Select[*tuple[Any, ...]]:
-    """Select events, for `read_stored`."""
+    """Select events, for `read_rows`."""
     return (
         select(m.History, m.Workspace.name.label("name_now"), *REF_COLUMNS)
         .outerjoin(m.Workspace, m.Workspace.id == m.History.workspace_id)
@@ -118,7 +118,7 @@ def events_query() -> Select[*tuple[Any, ...]]:
     )
 
 
-def read_stored(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[StoredEvent]:
+def read_rows(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[StoredEvent]:
     """Read the events that a query of `events_query` selects, in its order."""
     return [StoredEvent(str(row.id), _event(row)) for row in connection.execute(query)]
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from prebuild_tasks.access import Reach, sees_workspace_sql
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
-from prebuild_tasks.insight.history import HistoryEvent, events_query, read_requests, read_stored, requests_query
+from prebuild_tasks.insight.history import HistoryEvent, events_query, read_requests, read_rows, requests_query
 from prebuild_tasks.model.names import claimed_name
 from prebuild_tasks.model.vocabulary import RequestState
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -89,7 +89,7 @@ def _events(
     if after:
         same = table.id > int(after.id) if after.kind == _EVENT else true()
         query = query.where(_later(table.at, after, same))
-    stored = read_stored(connection, query.order_by(table.at, table.id).limit(limit))
+    stored = read_rows(connection, query.order_by(table.at, table.id).limit(limit))
     return [ListedEvent(EventKey(event.at, _EVENT, row_id), event) for row_id, event in stored]
 
 

@@ -26,7 +26,7 @@ def is_in_log(connection: Connection) -> ColumnElement[bool]:
     return m.History.number > 0 if connection.dialect.name == "postgresql" else m.History.number.is_(None)
 
 
-def is_of_kinds_sql(kinds: Collection[EventKind]) -> ColumnElement[bool]:
+def is_of_kinds(kinds: Collection[EventKind]) -> ColumnElement[bool]:
     """Build the condition of `kind_of`: the row is of one of these kinds."""
     events = [event for event, kind in KINDS.items() if kind in kinds]
     conditions: list[ColumnElement[bool]] = [m.History.event.in_(events)]

@@ -29,7 +29,7 @@ from prebuild_tasks.pools import operations
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.events import is_in_log, is_of_kinds_sql, number_column
+from prebuild_tasks.schema.events import is_in_log, is_of_kinds, number_column
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.upkeep.retention.run import prune
 from tests.support.builders import fill, jump
@@ -91,7 +91,7 @@ def numbers(database: Database, *conditions: ColumnElement[bool]) -> list[int]:
     with database.read() as connection:
         number = number_column(connection)
         query = select(number).outerjoin(m.Preset, m.Preset.id == m.History.preset_id).order_by(number)
-        is_event = is_of_kinds_sql(frozenset(EventKind))
+        is_event = is_of_kinds(frozenset(EventKind))
         return list(connection.execute(query.where(is_in_log(connection), is_event, *conditions)).scalars())
 
 
@@ -116,7 +116,7 @@ def test_a_kind_is_the_same_in_sql(database: Database) -> None:
         for event, reason in rows:
             add_history(connection, event, now=now, actor="test", reason=reason)
         for kind in EventKind:
-            query = select(m.History.event, m.History.reason).where(is_of_kinds_sql([kind])).order_by(m.History.id)
+            query = select(m.History.event, m.History.reason).where(is_of_kinds([kind])).order_by(m.History.id)
             stored = [tuple(row) for row in connection.execute(query)]
             assert stored == [row for row in rows if kind_of(*row) is kind]
 

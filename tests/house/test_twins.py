@@ -17,7 +17,6 @@ from prebuild_tasks.events.reading import is_asked_for_sql, sees_event_sql
 from prebuild_tasks.events.rules import is_asked_for, sees_event
 from prebuild_tasks.fleet.rules import is_alive
 from prebuild_tasks.fleet.store import is_alive_sql
-from prebuild_tasks.model.event_kinds import kind_of
 from prebuild_tasks.reconcile.rules.backoff import slow_start_after
 from prebuild_tasks.reconcile.rules.rollout import is_second_choice, other_versions
 from prebuild_tasks.reconcile.rules.state import count, is_expired, is_past_half_ttl, is_past_ttl
@@ -31,7 +30,6 @@ from prebuild_tasks.reconcile.store.expiry import (
 )
 from prebuild_tasks.reconcile.store.other_versions import read_other_versions
 from prebuild_tasks.schema.conditions import is_active_sql
-from prebuild_tasks.schema.events import is_of_kinds_sql
 from prebuild_tasks.schema.rules import is_active
 from prebuild_tasks.upkeep.rules import stray_state
 from prebuild_tasks.upkeep.strays.store import stray_state_sql
@@ -72,7 +70,6 @@ TWINS: Mapping[Callable[..., object], Callable[..., object]] = {
     sees_workspace: sees_workspace_sql,
     sees_event: sees_event_sql,
     is_asked_for: is_asked_for_sql,
-    kind_of: is_of_kinds_sql,
 }
 QUERIES: Mapping[Callable[..., object], Callable[..., object]] = {other_versions: read_other_versions}
 """Rules that a turn asks of the database in one statement instead, with the function that reads the answer."""
