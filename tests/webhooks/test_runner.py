@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -22,6 +23,7 @@ from prebuild_tasks.webhooks.deliveries import list_deliveries, redeliver, send_
 from prebuild_tasks.webhooks.dispatch import dispatch_events
 from prebuild_tasks.webhooks.rules import IN_FLIGHT_MAX, LEASE, PAUSES
 from prebuild_tasks.webhooks.runner import DeliveryRunner
+from prebuild_tasks.webhooks.store import take_delivery
 from prebuild_tasks.webhooks.types import DeliveryStatus, DeliveryView
 from tests.support.builders import jump
 from tests.support.receiver import Handler, Receiver
@@ -176,6 +178,21 @@ def test_at_most_two_of_one_webhook_are_in_flight(database: Database, receiver: 
     assert sorted(Counter(each.webhook_id for each in taken).values()) == [IN_FLIGHT_MAX, IN_FLIGHT_MAX]
     runner(database).deliver(taken[0])
     runner(database).deliver(next(each for each in taken if each.runner == "r2"))
+
+
+def test_the_limit_is_checked_under_the_lock_too(database: Database) -> None:
+    made = create(database, Log())
+    for _ in range(8):
+        send_test(database, "hook")
+
+    def take(number: int) -> bool:
+        with database.write() as connection:
+            return bool(take_delivery(connection, made.view.id, f"r{number}", database.now(connection)))
+
+    with ThreadPoolExecutor(8) as processes:
+        at_once = sum(processes.map(take, range(8)))
+    assert at_once <= IN_FLIGHT_MAX
+    assert at_once + sum(map(take, range(8))) == IN_FLIGHT_MAX
 
 
 def test_a_lost_attempt_is_made_again_and_its_late_result_refused(database: Database, receiver: Receiver) -> None:
