@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from prebuild_tasks.errors import (
     AuthenticationError,
     ClaimMissError,
+    EventsGoneError,
     InputError,
     NotFoundError,
     OwnerNotAllowedError,
@@ -70,6 +71,9 @@ def error_of(answer: Answer, url: str) -> PrebuildError:
     if fragment == "request-ended":
         members = ("state", "workspace", "workspace_id", "ended_at", "ended_by", "reason")
         return RequestEndedError(detail, *(_text(problem, name) for name in members))
+    if fragment == "events-gone":
+        oldest = problem.get("oldest")
+        return EventsGoneError(detail, oldest=oldest if isinstance(oldest, int) else 0, hint=hint)
     known = _BY_TYPE.get(fragment) or _BY_STATUS.get(answer.status, PrebuildError)
     error = known(detail, hint=hint, remedy=remedy)
     error.code = _text(problem, "code") or error.code

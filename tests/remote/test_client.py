@@ -134,6 +134,7 @@ def test_a_wait_that_ends_says_how_to_go_on(client: Make) -> None:
         (problem(422, "bad-input"), errors.InputError, 2),
         (problem(422, "request-reused"), errors.RequestReusedError, 5),
         (problem(429, "miss/none-ready", reason="none_ready"), errors.ClaimMissError, 4),
+        (problem(410, "events-gone"), errors.EventsGoneError, 5),
         (problem(429, "rate-limited"), errors.RateLimitedError, 6),
         (problem(503, "unreachable"), errors.UnreachableError, 7),
         (httpx.Response(502, text="<html>"), errors.UnreachableError, 7),

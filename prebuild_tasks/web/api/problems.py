@@ -9,6 +9,7 @@ from prebuild_tasks.errors import (
     AuthenticationError,
     BusyError,
     ClaimMissError,
+    EventsGoneError,
     InputError,
     NotFoundError,
     OwnerNotAllowedError,
@@ -34,6 +35,7 @@ TITLES: Mapping[str, str] = {
     "build_failed": "The workspace could not be built",
     "busy": "Another process held the same row",
     "error": "Unexpected error",
+    "events_gone": "Events were missed that are no longer kept",
     "head_too_large": "The headers are too large",
     "head_too_slow": "The headers did not arrive in time",
     "malformed_body": "The body cannot be read",
@@ -131,6 +133,8 @@ def problem_of(error: PrebuildError) -> ProblemDetails:
             return replace(details, status=403)
         case RequestEndedError():
             return replace(details, status=410, members={name: getattr(error, name) for name in _KEYS_OF_ENDED})
+        case EventsGoneError():
+            return replace(details, status=410, members={"oldest": error.oldest})
         case BusyError():
             return replace(details, status=503, headers=retry_header(RETRY_SOON))
         case RefusedError():

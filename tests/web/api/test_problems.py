@@ -23,6 +23,7 @@ TABLE: list[tuple[PrebuildError, int, str, set[str]]] = [
     (errors.RefusedError("x"), 409, "refused", set()),
     (errors.BusyError("x"), 503, "busy", RETRY),
     (errors.RequestEndedError("x"), 410, "request-ended", set()),
+    (errors.EventsGoneError("x", oldest=7), 410, "events-gone", set()),
     (errors.RequestReusedError("x"), 422, "request-reused", set()),
     (errors.OwnerNotAllowedError("x"), 403, "owner-not-allowed", set()),
     (errors.AuthenticationError("x"), 401, "token-unknown", {"WWW-Authenticate"}),
