@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.messaging import Messages
     from prebuild_tasks.provisioners import Provisioners
     from prebuild_tasks.reconcile import Locks, Reconciler
+    from prebuild_tasks.webhooks import Webhooks
 
 
 class Runtime:
@@ -38,6 +39,14 @@ class Runtime:
         from prebuild_tasks.access import installation_keys
 
         return installation_keys(self.settings.secret_key_file, self.settings.data_dir)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """The webhooks. Raises InputError as `keys` does."""
+        from prebuild_tasks.webhooks import AllowedReceivers, EventLog, Webhooks
+
+        allowed = AllowedReceivers.of(self.settings.webhook_allow)
+        return Webhooks(self.database, self.keys, allowed, EventLog(self.database))
 
     @cached_property
     def locks(self) -> Locks:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from prebuild_tasks.claim_settings import (
@@ -32,11 +32,11 @@ from prebuild_tasks.claim_settings import (
     values_from_files,
 )
 from prebuild_tasks.errors import InputError
+from prebuild_tasks.model import setting_values
 from prebuild_tasks.model.addresses import plain_host
 from prebuild_tasks.model.duration_fields import Duration, Lasting
 from prebuild_tasks.model.invalid import invalid_values
 from prebuild_tasks.model.machine import default_host
-from prebuild_tasks.model.setting_values import check_log_level, check_namespace, check_port_range, check_redis_url
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 DEFAULT_PASS_ENV = (
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     retention_builds: Lasting = 30 * 86400
     """Seconds for which builds are kept; deleted workspaces and superseded versions go after their builds."""
     retention_logs: Lasting = 7 * 86400
-    """Seconds for which the output of builds is kept."""
+    """Seconds for which the output of builds is kept, and deliveries of webhooks after their end."""
     wait_unclaimed: Lasting = 900
     """Seconds for which a workspace that was built for somebody who waits over HTTP is kept for them once it is ready.
     Then it goes back to its pool."""
@@ -173,6 +173,8 @@ class Settings(BaseSettings):
     secret_key_file: Annotated[tuple[Path, ...], NoDecode] = ()
     """Files of the installation's keys, one in each: the first signs, all verify. Empty: `secret-key` in the data
     directory, made by the first process that needs it."""
+    webhook_allow: Annotated[tuple[Annotated[str, AfterValidator(setting_values.check_receiver)], ...], NoDecode] = ()
+    """Networks, addresses and names of hosts inside that webhooks may reach. Empty: none."""
     public_url: str = ""
     """Address under which clients reach `prebuild serve`; it begins every link. Empty: links are paths."""
     log_level: str = "INFO"
@@ -180,15 +182,15 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = "auto"
     """Format of log lines. auto: console on a terminal, JSON elsewhere."""
 
-    @field_validator("provisioner_pass_env", "secret_key_file", mode="before")
+    @field_validator("provisioner_pass_env", "secret_key_file", "webhook_allow", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
-    _namespace = field_validator("namespace")(check_namespace)
-    _log_level = field_validator("log_level")(check_log_level)
-    _redis_url = field_validator("redis_url")(check_redis_url)
-    _workspace_ports = field_validator("workspace_ports")(check_port_range)
+    _namespace = field_validator("namespace")(setting_values.check_namespace)
+    _log_level = field_validator("log_level")(setting_values.check_log_level)
+    _redis_url = field_validator("redis_url")(setting_values.check_redis_url)
+    _workspace_ports = field_validator("workspace_ports")(setting_values.check_port_range)
 
     @field_validator("public_host", "workspace_bind", "exporter_bind", "serve_bind")
     @classmethod

@@ -107,6 +107,11 @@ class RemedyKind(StrEnum):
     ROTATE_TOKEN = "rotate_token"
     """Subject: the token's name."""
     LIST_TOKENS = "list_tokens"
+    LIST_WEBHOOKS = "list_webhooks"
+    ENABLE_WEBHOOK = "enable_webhook"
+    """Subject: the webhook's name."""
+    LIST_DELIVERIES = "list_deliveries"
+    """Subject: the webhook's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +202,9 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.CREATE_TOKEN: "create another token",
     RemedyKind.ROTATE_TOKEN: "rotate {subject}",
     RemedyKind.LIST_TOKENS: "look at the list of tokens",
+    RemedyKind.LIST_WEBHOOKS: "look at the list of webhooks",
+    RemedyKind.ENABLE_WEBHOOK: "enable {subject}",
+    RemedyKind.LIST_DELIVERIES: "look at the deliveries of {subject}",
     RemedyKind.CORRECT_PERIOD: "begin the period before its end, and not in the future",
 }
 """What each remedy is, without a word of any face."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.access.key_files import installation_keys, keep_key
     from prebuild_tasks.access.keys import InstallationKey, InstallationKeys
     from prebuild_tasks.access.rules import owner_for, sees_owner, sees_preset, sees_workspace
-    from prebuild_tasks.access.store import sees_preset_sql, sees_workspace_sql
+    from prebuild_tasks.access.store import missing_names, sees_preset_sql, sees_workspace_sql
     from prebuild_tasks.access.tokens import create_token, list_tokens, revoke_token, rotate_token
     from prebuild_tasks.access.types import (
         EVERYTHING,
@@ -44,6 +44,7 @@ __all__ = [
     "installation_keys",
     "keep_key",
     "list_tokens",
+    "missing_names",
     "owner_for",
     "revoke_token",
     "rotate_token",
@@ -74,6 +75,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "sees_workspace",
             ),
             "store": (
+                "missing_names",
                 "sees_preset_sql",
                 "sees_workspace_sql",
             ),

@@ -67,6 +67,17 @@ def complete_token(incomplete: str) -> list[str]:
     return _answer(query)
 
 
+def complete_webhook(incomplete: str) -> list[str]:
+    """Return the names of webhooks that start with this text."""
+
+    def query(connection: Connection) -> Sequence[str]:
+        from prebuild_tasks.schema.lookup import webhook_names
+
+        return webhook_names(connection, incomplete, _LIMIT)
+
+    return _answer(query)
+
+
 def complete_api(incomplete: str) -> list[str]:
     """Return the address of the HTTP API that commands ask already; without one, how an address begins."""
     from prebuild_tasks.remote import read_login

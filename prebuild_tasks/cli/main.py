@@ -60,6 +60,7 @@ COMMANDS = {
     "serve": ("commands.serve", "Serve the HTTP API"),
     "exporter": ("commands.exporter", "Serve Prometheus metrics"),
     "token": ("commands.tokens", "Manage the tokens of the HTTP API"),
+    "webhook": ("commands.webhooks", "Manage what is told to other services"),
     "login": ("commands.login", "Store a token for the HTTP API of another machine"),
     "db": ("commands.admin", "Manage the database schema"),
     "config": ("commands.admin", "Show settings and the schema of the pools file"),

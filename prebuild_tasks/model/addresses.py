@@ -11,6 +11,10 @@ _QUERY_PASSWORD = re.compile(r"([?&][^=&]*password=)[^&]*", re.IGNORECASE)
 _SPECIAL_IN_PATH = {ord(letter): f"%{ord(letter):02X}" for letter in "%?#"}
 _NOT_IN_HOST = re.compile(r"[\s/?#@\[\]:]")
 
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+_HOST_LENGTH = 253
+
 
 def masked_url(url: str) -> str:
     """Replace the password in a URL with `***`.
@@ -58,3 +62,12 @@ def plain_host(text: str) -> str:
     if not is_ipv6(host) and (host != text or _NOT_IN_HOST.search(host)):
         raise ValueError(f"{text!r} is not a host name or an address; write it without scheme, port and path")
     return host
+
+
+def is_host_name(text: str) -> bool:
+    """Return whether a text is the name of a host, in lower case, and no program reads it as an address.
+
+    As in the URL standard the last label decides: 2130706433, 0x7f.1 and 0177.0.0.1 are addresses to many programs.
+    """
+    labels = text.split(".")
+    return len(text) <= _HOST_LENGTH and all(map(_LABEL.fullmatch, labels)) and not _NUMBER.fullmatch(labels[-1])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 
-from prebuild_tasks.model.addresses import has_password_in_query, masked_url
+from prebuild_tasks.model.addresses import has_password_in_query, is_host_name, masked_url
 from prebuild_tasks.model.redis_url import parse_redis_url
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
@@ -48,3 +49,15 @@ def check_port_range(value: str) -> str:
     if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) < 65536):
         raise ValueError(f"{value!r} is not a range of ports; write it as 20000-29999")
     return value
+
+
+def check_receiver(value: str) -> str:
+    """Return a network, an address or the name of a host, in lower case."""
+    try:
+        return str(ip_network(value))
+    except ValueError:
+        if is_host_name(value.lower()):
+            return value.lower()
+        raise ValueError(
+            f"{value!r} is not a network, an address or the name of a host; write 10.1.0.0/16 or ci.example.com"
+        ) from None

@@ -156,6 +156,12 @@ def token_names(connection: Connection, prefix: str, limit: int) -> Sequence[str
     return connection.execute(query.distinct().order_by(m.Token.name).limit(limit)).scalars().all()
 
 
+def webhook_names(connection: Connection, prefix: str, limit: int) -> Sequence[str]:
+    """List the names of webhooks that start with a prefix, at most `limit`."""
+    query = select(m.Webhook.name).where(m.Webhook.name.startswith(prefix, autoescape=True))
+    return connection.execute(query.order_by(m.Webhook.name).limit(limit)).scalars().all()
+
+
 def workspace_names(connection: Connection, prefix: str, limit: int, *, claimed: bool) -> Sequence[str]:
     """List the names of workspaces that are not deleted and start with a prefix, at most `limit`.
 

@@ -46,6 +46,8 @@ ORDER = {
     "claim_events": "Events lose their reference to a preset before that is deleted.",
     "claim_requests": "A wait is collected or ended before its workspace is handed over or given back.",
     "workspaces": "A claim locks only the workspace that it takes.",
+    "webhooks": "One runner at a time counts the deliveries of a webhook that are in flight.",
+    "webhook_deliveries": "A delivery is taken and ended under its webhook's lock, or alone.",
 }
 """The locks that are waited for, with the purpose of each: advisory locks by name, row locks by table.
 

@@ -21,6 +21,7 @@ from prebuild_tasks.schema.record_tables import (
     Total,
     Worker,
 )
+from prebuild_tasks.schema.webhook_tables import Webhook, WebhookDelivery
 from prebuild_tasks.schema.workspace_tables import (
     CLAIMABLE,
     LIVE_PREBUILD,
@@ -56,6 +57,8 @@ __all__ = [
     "Token",
     "Total",
     "UnansweredList",
+    "Webhook",
+    "WebhookDelivery",
     "Worker",
     "Workspace",
 ]

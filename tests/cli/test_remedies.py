@@ -120,6 +120,9 @@ SPELLED = {
     Remedy(K.CREATE_TOKEN): ("run", "prebuild token create NAME --scope SCOPE"),
     Remedy(K.ROTATE_TOKEN, "portal"): ("run", "prebuild token rotate portal"),
     Remedy(K.LIST_TOKENS): ("see", "prebuild token list"),
+    Remedy(K.LIST_WEBHOOKS): ("see", "prebuild webhook list"),
+    Remedy(K.ENABLE_WEBHOOK, "hook"): ("run", "prebuild webhook enable hook"),
+    Remedy(K.LIST_DELIVERIES, "hook"): ("see", "prebuild webhook deliveries hook"),
     Remedy(K.CORRECT_PERIOD): ("", "--since must be before --until, and not in the future"),
     Remedy(K.APPLY_AS_SOURCE, "team a"): (
         "apply with", "--source 'team a'; or remove it from that source's file, and apply that file with --prune"
@@ -128,7 +131,7 @@ SPELLED = {
 JOINTS = {
     K.SHOW_FILE_SCHEMA: "; for its schema, see", K.SHOW_DISK_USE: "; to see what uses it", K.EXPLAIN_POOL: "; see",
     K.LIST_WORKSPACES: "; see", K.LIST_BUILDS: "; see", K.SHOW_CLOCK_STATE: "; see", K.SHOW_HISTORY: "; see",
-    K.LIST_TOKENS: "; see",
+    K.LIST_TOKENS: "; see", K.LIST_WEBHOOKS: "; see", K.LIST_DELIVERIES: "; see",
 }  # fmt: skip
 """The words between a hint and a command that does not itself do what the hint says."""
 OPTIONS_OF = {

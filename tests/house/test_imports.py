@@ -69,8 +69,11 @@ FORBIDDEN = [
     ("Other domains import reconcile", "cli.main", "prebuild_tasks.reconcile.rules.decide"),
     ("Other domains import remote", "cli.main", "prebuild_tasks.remote.session"),
     ("Only the client of the HTTP API imports httpx", "cli.main", "httpx"),
+    ("Only what checks addresses imports httpcore", "webhooks.signing", "httpcore"),
+    ("Rules are pure", "webhooks.addresses", "prebuild_tasks.clock"),
     ("Other domains import upkeep", "cli.main", "prebuild_tasks.upkeep.sweep"),
-    ("Other domains import web", "cli.main", "prebuild_tasks.web.charts"),
+    ("Other domains import web through", "cli.main", "prebuild_tasks.web.charts"),
+    ("Other domains import webhooks", "cli.main", "prebuild_tasks.webhooks.connector"),
     ("Other domains import workspaces", "cli.main", "prebuild_tasks.workspaces.outbox"),
 ]
 """Forbidden imports: the contract that refuses each, and the module it is added to."""

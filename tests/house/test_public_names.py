@@ -71,7 +71,8 @@ REMEDY_KINDS = (
     "repeat_request make_a_new_request_id apply_as_source confirm_deletion confirm_loss look_for_strays "
     "begin_the_period_before_its_end_and_not_in_the_future "
     "give_stray_back give_stray_back_to_a_named_owner remove_stray remove_stray_in_the_name_of_its_owner show_history "
-    "name_the_owner_of_the_token_or_any_owner create_token rotate_token list_tokens"
+    "name_the_owner_of_the_token_or_any_owner create_token rotate_token list_tokens "
+    "list_webhooks enable_webhook list_deliveries"
 )
 MESSAGE = "(message: 'str', *, hint: 'str' = '', remedy: 'Remedy | None' = None) -> 'None'"
 ERRORS = {

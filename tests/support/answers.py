@@ -11,7 +11,7 @@ from prebuild_tasks.model.json_values import JsonValue
 
 LEFT_OUT = "…"
 """In a sample: an item or a member that stands for all that follow."""
-_VARIES = {"cursor", "directory", "host", "next", "request_id", "resource_id", "value", "version"}
+_VARIES = {"cursor", "directory", "host", "next", "request_id", "resource_id", "secret", "value", "version"}
 """Members whose text depends on the machine or the moment."""
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[\d:.+Z]*(?: UTC)?")

@@ -7,6 +7,6 @@ SEARCHED = frozenset({
 """Run with all their outputs searched, by `tests/e2e/test_secrets.py`."""
 OTHERS = frozenset({
     "apply", "up", "claim", "release", "delete", "extend", "promote", "invalidate", "exporter", "decide",
-    "adopt", "token", "serve", "login",
+    "adopt", "token", "serve", "login", "webhook",
 })  # fmt: skip
 """Used by other steps of that test, or printing nothing of a pool's settings."""

@@ -1,4 +1,4 @@
-"""Retention: delete old output, builds, rows of deleted workspaces, events, ended tokens, and unused recipes.
+"""Retention: delete old output, builds, rows of deleted workspaces, events, and what has ended or is unused.
 
 It is a part of the sweep and works in short transactions, so that others need not wait. The next run continues.
 """
@@ -70,6 +70,7 @@ def prune(database: Database, settings: Settings) -> Pruned:
     )
     until_done(store.prune_requests, settings.retention_events)
     until_done(store.prune_tokens, settings.retention_events)
+    until_done(store.prune_deliveries, settings.retention_logs)
     with database.write() as connection:
         store.prune_probes(connection)
         store.prune_workers(connection, database.now(connection) - timedelta(seconds=KEEP_WORKERS))

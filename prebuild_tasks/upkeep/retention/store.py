@@ -123,6 +123,14 @@ def prune_tokens(connection: Connection, before: datetime, limit: int) -> int:
     return connection.execute(delete(m.Token).where(in_key_order(m.Token.id, m.Token.id.in_(ids), ended))).rowcount
 
 
+def prune_deliveries(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete deliveries that were delivered or given up before `before`."""
+    table = m.WebhookDelivery
+    ids = select(table.id).where(table.ended_at < before).limit(limit)
+    ended = in_key_order(table.id, table.id.in_(ids), table.ended_at < before)
+    return connection.execute(delete(table).where(ended)).rowcount
+
+
 def _owned_since(before: datetime) -> Select[str]:
     """Select the ids of the workspaces that people have, or had since then."""
     since = or_(m.Workspace.deleted_at.is_(None), m.Workspace.deleted_at >= before)

@@ -25,7 +25,7 @@ from prebuild_tasks.web.api.operations import Operation
 from prebuild_tasks.web.api.problems import FAILED, ProblemDetails, ProblemError, problem_of
 from prebuild_tasks.web.api.request_ids import RequestIds
 from prebuild_tasks.web.api.responses import problem_response
-from prebuild_tasks.web.api.routes import builds, claims, meta, pools, workspaces
+from prebuild_tasks.web.api.routes import builds, claims, meta, pools, webhooks, workspaces
 
 log = get_logger(__name__)
 
@@ -34,6 +34,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *workspaces.OPERATIONS,
     *pools.OPERATIONS,
     *builds.OPERATIONS,
+    *webhooks.OPERATIONS,
     *meta.OPERATIONS,
 )
 """Every route."""

@@ -8,7 +8,11 @@ _AT, _LATER, _END = "2026-03-02T09:00:00+00:00", "2026-03-02T09:00:42+00:00", "2
 _WORKSPACE_ID, BUILD_ID = "4f0c2f0e-7c0f-4a51-9d0e-0c1df5a7f0aa", "b2a4c7de-19a8-4a0c-8a53-2f3e5a0a9c11"
 CLAIM_ID = "0b6f7b0c-7a53-4c83-9f5a-5d9a3f7f2a10"
 KEY = "portal-7f3a"
-NAMES = {"template": "python-dev", "preset": "small", "owner": "ada", "name": "brave-otter"}
+_DELIVERY_ID = "7d0e9a4e-58f0-4d43-a4c5-1a3a2f0f6f11"
+NAMES = {
+    "template": "python-dev", "preset": "small", "owner": "ada", "name": "brave-otter", "webhook": "ci",
+    "delivery": _DELIVERY_ID,
+}  # fmt: skip
 """Parts of paths."""
 
 WORKSPACE: JsonObject = {
@@ -118,6 +122,37 @@ LOG = "Cloning into 'src'...\nready\n"
 SETTINGS: JsonObject = {
     "items": [{"variable": "PREBUILD_RECONCILE_INTERVAL", "value": "15.0", "source": "default"}],
     "next": None,
+}
+WEBHOOK_BODY: JsonObject = {"url": "https://ci.example.com/prebuilds", "name": "ci", "kinds": ["claim", "miss"]}
+WEBHOOK: JsonObject = {
+    "id": "3f8a6f0e-2a34-4f4e-9d9a-6a1f1f0c7b21",
+    "name": "ci",
+    "url": "https://ci.example.com/prebuilds",
+    "kinds": ["claim", "miss"],
+    "presets": [],
+    "organization": "",
+    "secret_version": 1,
+    "former_until": None,
+    "cursor": 1207,
+    "disabled_at": None,
+    "disabled_reason": "",
+    "created_at": _AT,
+    "created_by": "token:root",
+}
+NEW_WEBHOOK: JsonObject = {"secret": "whsec_c2hvd24gb25seSBvbmNlLCBhbmQgc3RvcmVkIG5vd2hlcmU=", **WEBHOOK, "unknown": []}
+ROTATE_BODY: JsonObject = {"overlap": "1d"}
+DELIVERY: JsonObject = {
+    "id": _DELIVERY_ID,
+    "webhook": "ci",
+    "event": 1208,
+    "kind": "claim",
+    "status": "pending",
+    "attempt": 2,
+    "next_attempt_at": _LATER,
+    "last_status": 503,
+    "error": "the receiver answered 503",
+    "created_at": _AT,
+    "ended_at": None,
 }
 DOCUMENT: JsonObject = {"openapi": "3.1.0", "info": {"title": "prebuild", "version": "0.2"}, "paths": {}}
 CLAIM_BODY: JsonObject = {"presets": ["python-dev/small"], "owner": "ada", "wait": 30}

@@ -13,6 +13,7 @@ from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 CLAIMS, WORKSPACES, POOLS, BUILDS, CONFIG = "/v1/claims", "/v1/workspaces", "/v1/pools", "/v1/builds", "/v1/config"
+WEBHOOKS = "/v1/webhooks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,17 @@ def log_path(build_id: str) -> str:
     return f"{BUILDS}/{quote(build_id, safe='')}/log"
 
 
+def webhook_path(name: str) -> str:
+    """Return the path of a webhook."""
+    return f"{WEBHOOKS}/{quote(name, safe='')}"
+
+
 _PLAIN: Mapping[RemedyKind, ApiCall] = {
     RemedyKind.SHOW_SETTINGS: ApiCall("GET", CONFIG),
     RemedyKind.LIST_POOLS: ApiCall("GET", POOLS),
     RemedyKind.LIST_PROBLEMS: ApiCall("GET", POOLS),
     RemedyKind.LIST_WORKSPACES: ApiCall("GET", WORKSPACES),
+    RemedyKind.LIST_WEBHOOKS: ApiCall("GET", WEBHOOKS),
     RemedyKind.LIST_RUNNING_BUILDS: ApiCall("GET", f"{BUILDS}?status=running"),
     RemedyKind.LIST_FAILED_BUILDS: ApiCall("GET", f"{BUILDS}?status=failed"),
 }
@@ -82,6 +89,10 @@ def call_of(remedy: Remedy, asked: JsonObject | None = None) -> ApiCall | None:
             return _of_pool(remedy)
         case RemedyKind.RELEASE_WORKSPACE | RemedyKind.DELETE_WORKSPACE | RemedyKind.SHOW_HISTORY:
             return _of_workspace(remedy)
+        case RemedyKind.ENABLE_WEBHOOK if remedy.subject:
+            return ApiCall("POST", f"{webhook_path(remedy.subject)}/enable")
+        case RemedyKind.LIST_DELIVERIES if remedy.subject:
+            return ApiCall("GET", f"{webhook_path(remedy.subject)}/deliveries")
         case RemedyKind.NEW_REQUEST if call := _of_workspace(remedy):
             return replace(call, body=asked or None, headers={"Idempotency-Key": str(uuid4())})
         case RemedyKind.SHOW_LOG | RemedyKind.FOLLOW_LOG if remedy.subject and "/" not in remedy.subject:

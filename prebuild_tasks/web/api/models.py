@@ -19,6 +19,7 @@ from pydantic import (
 
 from prebuild_tasks.model.durations import LONGEST, parse_duration
 from prebuild_tasks.model.vocabulary import BuildStatus, WorkspaceState
+from prebuild_tasks.webhooks import DeliveryStatus
 
 PAGE_MAX = 500
 """Rows of a page."""
@@ -128,6 +129,34 @@ class ReportQuery(Nothing):
     until: QueryInstant | None = Field(
         default=None, description="The end; by default, now, or the last whole minute if the start is left out, too"
     )
+
+
+class DeliveriesQuery(PageQuery):
+    """The page and the filters of a list of deliveries."""
+
+    status: DeliveryStatus | None = Field(default=None, description="Only those with this status")
+
+
+class WebhookBody(Nothing):
+    """A webhook to be created."""
+
+    url: Annotated[Printable, StringConstraints(min_length=1, max_length=2000)] = Field(
+        description="Where to send events: https, without user and fragment"
+    )
+    name: Name = Field(default="", description="Its name; by default, the host of the URL")
+    kinds: Annotated[tuple[Name, ...], Field(max_length=PRESETS_MAX)] = Field(
+        default=(), description="The kinds of events to send; by default, all"
+    )
+    presets: Annotated[tuple[Name, ...], Field(max_length=PRESETS_MAX)] = Field(
+        default=(), description="Only events of these pools, template/preset"
+    )
+    organization: Name = Field(default="", description="Only events of this organization")
+
+
+class RotateBody(Nothing):
+    """The end of the former secret of a webhook."""
+
+    overlap: Span = Field(default="1d", description="How long deliveries are signed with the former secret, too")
 
 
 class PauseBody(Nothing):

@@ -61,6 +61,7 @@ def test_the_document_refers_to_what_it_has() -> None:
 READ = [
     "/v1/workspaces", "/v1/workspaces/ada/hers", "/v1/workspaces/ada/hers/history", "/v1/pools", "/v1/pools/dev/small",
     "/v1/pools/dev/small/explain", "/v1/pools/dev/small/report", "/v1/builds", "/v1/config", "/openapi.json",
+    "/v1/webhooks", "/v1/webhooks/hook/deliveries",
 ]  # fmt: skip
 
 
@@ -70,10 +71,12 @@ def test_answers_fit_their_models(api: Api, database: Database, settings: Settin
     declare(database, settings, 3, extra=f"claimed_ttl: 1d, {schedule}")
     fill(database, settings)
     claim(database, ClaimRequest(owner="ada", presets=[PRESET], name="hers"))
+    api.post("/v1/webhooks", json={"url": "https://hooks.example.com/", "name": "hook"})
+    api.post("/v1/webhooks/hook/test")
     models = {
-        operation.path.format(owner="ada", name="hers", template="dev", preset="small", id="x"): operation.answers[
-            0
-        ].model
+        operation.path.format(
+            owner="ada", name="hers", template="dev", preset="small", id="x", webhook="hook"
+        ): operation.answers[0].model
         for operation in OPERATIONS
         if operation.method == "GET"
     }

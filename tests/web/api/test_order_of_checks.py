@@ -58,6 +58,7 @@ class Route:
 
 
 POOL, UNKNOWN = "/v1/pools/dev/small", "/v1/pools/dev/none"
+URL, HOOK = "https://hooks.example.com/", "/v1/webhooks/hook"
 HERS, ENDED, NO_ONE = "/v1/workspaces/ada/hers", "/v1/workspaces/ada/ended", "/v1/workspaces/ada/none"
 ROUTES = {
     "claimWorkspace": Route("/v1/claims", 410, "", CLAIM, {"wait": -1}, key=True),
@@ -86,6 +87,16 @@ ROUTES = {
     "listBuilds": Route("/v1/builds"),
     "readBuild": Route("/v1/builds/{build}", 200, f"/v1/builds/{NOWHERE}"),
     "readLog": Route("/v1/builds/{build}/log", 200, f"/v1/builds/{NOWHERE}/log"),
+    "createWebhook": Route("/v1/webhooks", 409, "", {"url": URL, "name": "hook"}, {"url": "https://10.0.0.1/"}),
+    "listWebhooks": Route("/v1/webhooks"),
+    "testWebhook": Route("/v1/webhooks/off/test", 409, "/v1/webhooks/none/test"),
+    "rotateWebhook": Route(f"{HOOK}/rotate", 200, "/v1/webhooks/none/rotate", {}, {"overlap": "soon"}),
+    "disableWebhook": Route(f"{HOOK}/disable", 200, "/v1/webhooks/none/disable"),
+    "enableWebhook": Route(f"{HOOK}/enable", 200, "/v1/webhooks/none/enable"),
+    "listDeliveries": Route(f"{HOOK}/deliveries", 200, "/v1/webhooks/none/deliveries"),
+    "redeliver": Route(
+        "/v1/webhooks/off/deliveries/{delivery}/redeliver", 409, f"{HOOK}/deliveries/{NOWHERE}/redeliver"
+    ),
     "readConfig": Route("/v1/config"),
     "readOpenApi": Route("/openapi.json"),
     "readMetrics": Route("/metrics"),
@@ -128,7 +139,7 @@ def test_the_fault_that_is_checked_first_is_named(api: Api, database: Database, 
     assert {*ROUTES} == {operation.name for operation in OPERATIONS if operation.scope}
     declare(database, settings, 4, extra="claimed_ttl: 1d")
     fill(database, settings)
-    admin, hers, read = api.token("operate"), api.token("claim", owner="ada"), api.token("read")
+    admin, hers, read = api.token("admin"), api.token("claim", owner="ada"), api.token("read")
     ended = api.post("/v1/claims", hers, json=CLAIM, headers=KEY).json()
     api.post(f"/v1/workspaces/ada/{ended['workspace']}/release")
     finish_builds(database)
@@ -138,7 +149,14 @@ def test_the_fault_that_is_checked_first_is_named(api: Api, database: Database, 
     api.post(f"{ENDED}/release", admin)
     [prebuild] = api.get("/v1/workspaces", params={"owner": "prebuilds"}).json()["items"][:1]
     build = api.get("/v1/builds").json()["items"][0]["build"]
-    names = {"claim": ended["id"], "given": given["id"], "prebuild": prebuild["workspace"], "build": build}
+    for name in ("hook", "off"):
+        api.post("/v1/webhooks", json={"url": URL, "name": name})
+    delivery = api.post("/v1/webhooks/off/test").json()["id"]
+    api.post("/v1/webhooks/off/disable")
+    names = {
+        "claim": ended["id"], "given": given["id"], "prebuild": prebuild["workspace"], "build": build,
+        "delivery": delivery,
+    }  # fmt: skip
     wrong = []
     for operation in OPERATIONS:
         if operation.scope is None:

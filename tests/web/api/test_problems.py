@@ -87,7 +87,8 @@ NOT_OVER_HTTP = frozenset(RemedyKind) - {
     RemedyKind.RELEASE_WORKSPACE, RemedyKind.DELETE_WORKSPACE, RemedyKind.LIST_WORKSPACES, RemedyKind.LIST_BUILDS,
     RemedyKind.LIST_RUNNING_BUILDS, RemedyKind.LIST_FAILED_BUILDS, RemedyKind.SHOW_LOG, RemedyKind.FOLLOW_LOG,
     RemedyKind.WAIT_FOR_WORKSPACE, RemedyKind.NAME_OWNER, RemedyKind.NAME_PRESET, RemedyKind.CHOOSE_OTHER_NAME,
-    RemedyKind.REPEAT_REQUEST, RemedyKind.NEW_REQUEST, RemedyKind.SHOW_HISTORY,
+    RemedyKind.REPEAT_REQUEST, RemedyKind.NEW_REQUEST, RemedyKind.SHOW_HISTORY, RemedyKind.LIST_WEBHOOKS,
+    RemedyKind.ENABLE_WEBHOOK, RemedyKind.LIST_DELIVERIES,
 }  # fmt: skip
 """What is done on a machine of the installation, or by the command line."""
 CALLS = [
@@ -101,6 +102,9 @@ CALLS = [
     (Remedy(RemedyKind.SHOW_HISTORY, "a b/x"), "GET", "/v1/workspaces/a%20b/x/history"),
     (Remedy(RemedyKind.LIST_BUILDS, "dev/small"), "GET", "/v1/builds?preset=dev%2Fsmall"),
     (Remedy(RemedyKind.SHOW_LOG, "b2a4c7de"), "GET", "/v1/builds/b2a4c7de/log"),
+    (Remedy(RemedyKind.LIST_WEBHOOKS), "GET", "/v1/webhooks"),
+    (Remedy(RemedyKind.ENABLE_WEBHOOK, "ci"), "POST", "/v1/webhooks/ci/enable"),
+    (Remedy(RemedyKind.LIST_DELIVERIES, "ci"), "GET", "/v1/webhooks/ci/deliveries"),
     (Remedy(RemedyKind.CLAIM_WORKSPACE, "dev/small"), "POST", "/v1/claims"),
     (Remedy(RemedyKind.NEW_REQUEST), "POST", "/v1/claims"),
     (Remedy(RemedyKind.NEW_REQUEST, "ada/x"), "POST", "/v1/workspaces/ada/x/extend"),

@@ -51,7 +51,7 @@ class Row:
     headers: Mapping[str, str] | None = None
 
 
-HERS, POOL = "/v1/workspaces/ada/hers", "/v1/pools/dev/small"
+HERS, POOL, HOOK = "/v1/workspaces/ada/hers", "/v1/pools/dev/small", "/v1/webhooks/hook"
 MISSING, SHOWN, ALL = (404, 404, 404), (200, 200, 200), (403, 403, 403)
 OF_POOL = (404, 404, 403)
 """A pool serves every owner, so a token for one of them may not change it."""
@@ -80,6 +80,14 @@ ROWS = {
     "listBuilds": Row("/v1/builds", *SHOWN),
     "readBuild": Row("/v1/builds/{build}", *MISSING),
     "readLog": Row("/v1/builds/{build}/log", *MISSING),
+    "createWebhook": Row("/v1/webhooks", *ALL, {"url": "https://hooks.example.com/"}),
+    "listWebhooks": Row("/v1/webhooks", *ALL),
+    "testWebhook": Row(f"{HOOK}/test", *ALL),
+    "rotateWebhook": Row(f"{HOOK}/rotate", *ALL),
+    "disableWebhook": Row(f"{HOOK}/disable", *ALL),
+    "enableWebhook": Row(f"{HOOK}/enable", *ALL),
+    "listDeliveries": Row(f"{HOOK}/deliveries", *ALL),
+    "redeliver": Row(f"{HOOK}/deliveries/{{delivery}}/redeliver", *ALL),
     "readConfig": Row("/v1/config", *ALL),
     "readOpenApi": Row("/openapi.json", *SHOWN),
     "readMetrics": Row("/metrics", *ALL),
@@ -112,6 +120,11 @@ def useless_tokens(api: Api, database: Database) -> dict[str, str]:
     }  # fmt: skip
 
 
+def webhook_with_delivery(api: Api) -> str:
+    api.post("/v1/webhooks", json={"url": "https://hooks.example.com/", "name": "hook"})
+    return str(api.post(f"{HOOK}/test").json()["id"])
+
+
 def narrower(scope: Scope) -> list[str]:
     return [one for one in ("read", "claim", "operate") if not Scope(one).allows(scope)]
 
@@ -130,7 +143,7 @@ def test_no_token_does_what_it_must_not(api: Api, database: Database, settings: 
     fill(database, settings, "dev/small")
     hers = claim(database, ClaimRequest(owner="ada", presets=["dev/small"], name="hers"))
     [build] = [row for row in api.get("/v1/builds").json()["items"] if row["transition"] == "claim"]
-    names = {"claim": hers.answer.id, "build": build["build"]}
+    names = {"claim": hers.answer.id, "build": build["build"], "delivery": webhook_with_delivery(api)}
     useless = useless_tokens(api, database)
     narrow = {scope: api.token(scope) for scope in ("read", "claim", "operate")}
     others = {

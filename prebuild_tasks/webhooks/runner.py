@@ -1,0 +1,137 @@
+"""Make deliveries: several at a time, at most two of one webhook, each attempt with a lease."""
+
+from __future__ import annotations
+
+import random
+import threading
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from prebuild_tasks import clock
+from prebuild_tasks.access import InstallationKeys
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import InputError, PrebuildError
+from prebuild_tasks.logs import get_logger
+from prebuild_tasks.model.actors import Actor
+from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.webhooks.addresses import AllowedReceivers, parse_receiver
+from prebuild_tasks.webhooks.connector import Connector
+from prebuild_tasks.webhooks.rules import AfterAttempt, after_attempt, failure_text
+from prebuild_tasks.webhooks.signing import signed_headers
+from prebuild_tasks.webhooks.store import (
+    free_lost,
+    lock_webhook_of,
+    take_delivery,
+    webhooks_with_work,
+    write_attempt,
+    write_disabled,
+)
+from prebuild_tasks.webhooks.types import DeliveryStatus, ReceiverAnswer, TakenDelivery
+
+log = get_logger(__name__)
+
+THREADS = 16
+"""Deliveries at a time, so that a few receivers that hang keep nobody waiting."""
+PAUSE_S = 0.2
+"""Seconds between two looks for deliveries that are due."""
+_RECOVER_S = 10.0
+"""Seconds between two looks for lost attempts."""
+_PAUSE_AFTER_ERROR_S = 2.0
+
+
+class DeliveryRunner:
+    """Makes deliveries in the name of one process. Every process that does so has another name."""
+
+    def __init__(
+        self,
+        database: Database,
+        keys: InstallationKeys,
+        allowed: AllowedReceivers,
+        name: str,
+        connector: Connector | None = None,
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._allowed = allowed
+        self._name = name
+        self._connector = connector or Connector(allowed)
+
+    def run(self, stop: threading.Event, threads: int = THREADS) -> None:
+        """Make deliveries until `stop` is set, and then end those that have begun, within 10 s."""
+        recovered_at = -_RECOVER_S
+        in_flight: set[Future[None]] = set()
+        with ThreadPoolExecutor(threads, "delivery") as pool:
+            while not stop.is_set():
+                try:
+                    if clock.monotonic() - recovered_at >= _RECOVER_S:
+                        self.recover()
+                        recovered_at = clock.monotonic()
+                    taken = self.take_due(threads - len(in_flight))
+                except PrebuildError as error:
+                    log.warning("deliveries_cannot_be_taken", error=str(error))
+                    stop.wait(_PAUSE_AFTER_ERROR_S)
+                    continue
+                in_flight |= {pool.submit(self.deliver, delivery) for delivery in taken}
+                if in_flight:
+                    in_flight -= wait(in_flight, PAUSE_S, FIRST_COMPLETED).done
+                else:
+                    stop.wait(PAUSE_S)
+
+    def recover(self) -> int:
+        """Make the deliveries pending whose process was lost, and return their number."""
+        with self._database.write() as connection:
+            return free_lost(connection, self._database.now(connection))
+
+    def take_due(self, limit: int = 1) -> list[TakenDelivery]:
+        """Begin attempts at deliveries that are due, at most `limit`, one after the other of each webhook."""
+        with self._database.read() as connection:
+            webhooks = webhooks_with_work(connection, self._database.now(connection)) if limit > 0 else ()
+        taken: list[TakenDelivery] = []
+        for webhook_id in webhooks[:limit]:
+            with self._database.write() as connection:
+                delivery = take_delivery(connection, webhook_id, self._name, self._database.now(connection))
+            if delivery is not None:
+                taken.append(delivery)
+        return taken
+
+    def deliver(self, taken: TakenDelivery) -> None:
+        """Send a delivery, and write what came of it. It does not raise: the lease of what is not written runs out."""
+        try:
+            self._write(taken, self._send(taken))
+        except PrebuildError as error:
+            log.warning("delivery_not_recorded", delivery=taken.id, error=str(error))
+
+    def _send(self, taken: TakenDelivery) -> ReceiverAnswer:
+        try:
+            receiver = parse_receiver(taken.url, self._allowed)  # what is allowed may have changed
+        except InputError as error:
+            return ReceiverAnswer(None, error.message)
+        headers = signed_headers(
+            self._keys, taken.webhook_id, taken.versions, delivery_id=taken.id, now=clock.utcnow(), body=taken.body
+        )
+        return self._connector.post(receiver, headers, taken.body.encode())
+
+    def _write(self, taken: TakenDelivery, answer: ReceiverAnswer) -> None:
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            after = after_attempt(answer, taken.attempt, now, random.random())  # noqa: S311 - it spreads load
+            name = lock_webhook_of(connection, taken.webhook_id) if after.disables else ""
+            written = write_attempt(connection, taken, _values(after, answer, now))
+            if written and after.disables:
+                _disable(connection, taken.webhook_id, name, now)
+        log.info("delivery_attempted", delivery=taken.id, attempt=taken.attempt, answer=answer.status, written=written)
+
+
+def _values(after: AfterAttempt, answer: ReceiverAnswer, now: datetime) -> dict[str, object]:
+    values = {"status": after.status, "last_status": answer.status, "error": failure_text(answer)}
+    if after.status is DeliveryStatus.PENDING:
+        return {**values, "next_attempt_at": after.next_attempt_at}
+    return {**values, "ended_at": now}
+
+
+def _disable(connection: Connection, webhook_id: str, name: str, now: datetime) -> None:
+    if write_disabled(connection, webhook_id, now, "the receiver answered 410: it wants nothing any more"):
+        details = {"webhook": webhook_id}
+        add_history(connection, "webhook_disabled", now=now, actor=Actor.system(), reason=name, details=details)
