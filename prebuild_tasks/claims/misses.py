@@ -53,9 +53,7 @@ def read_outlook(
         return Outlook(seconds=seconds, retryable=False, offered=_offered(connection, pools))
     everything = global_pause(connection)
     declared = {item.preset_id: item.preset for item in read_declared(connection, _is_one_of(pools))}
-    begins = (
-        _begins(pool, everything, declared[pool.id], now, waits=waits) for pool in pools if pool.id in declared
-    )
+    begins = (_begins(pool, everything, declared[pool.id], now, waits=waits) for pool in pools if pool.id in declared)
     first = min(filter(None, begins), default=None)
     return Outlook(
         seconds=seconds,

@@ -200,7 +200,8 @@ def test_a_name_cannot_leave_its_place_in_the_path(client: Make) -> None:
 
 
 def test_release_extend_and_availability(client: Make) -> None:
-    door = Door(answer(VIEW), answer({"id": "w1"}), answer({"claimed_until": "2026-11-29T12:00:00+00:00"}), answer(VIEW))
+    extended = answer({"claimed_until": "2026-11-29T12:00:00+00:00"})
+    door = Door(answer(VIEW), answer({"id": "w1"}), extended, answer(VIEW))
     with client(door) as made:
         made.release("ada/calm-otter", actor="ada")
         assert made.extend("ada/calm-otter", 3600, actor="ada").workspace == "calm-otter"
