@@ -9,7 +9,7 @@ PrebuildError                    the base class of all of them                  
 │   ├── BuildFailedError         the workspace that was being built for the owner could not be built      exit 5
 │   └── BeingBuiltError          one is being built for the owner; repeat the request to get it       exit 4
 ├── RefusedError                 valid but refused: quota, paused, name taken, conflict               exit 5
-│   ├── BusyError                another process holds the row; nothing was changed, try again        exit 5
+│   ├── BusyError                what it needs is in use; nothing was changed, try again               exit 5
 │   ├── RequestEndedError        a repeated claim whose workspace is gone, or is being deleted        exit 5
 │   ├── RequestReusedError       a claim by an id that another request already used                   exit 5
 │   ├── OwnerNotAllowedError     a token may not act for the owner that was named                     exit 5

@@ -92,7 +92,7 @@ class RefusedError(PrebuildError):
 
 
 class BusyError(RefusedError):
-    """Another transaction held the row for longer than the lock timeout. Nothing was changed; try again."""
+    """A row or a connection that it needs was in use for longer than it may wait. Nothing was changed; try again."""
 
     code = "busy"
 

@@ -67,8 +67,11 @@ def miss(presets: str, reason: MissReason, outlook: Outlook) -> ClaimMissError:
     elif reason in _ENDED_BY_A_BUILD and (refusal := outlook.refusal):
         obstacle, hint, remedy = refusal.message, refusal.hint, refusal.remedy or remedy
     elif reason in _ENDED_BY_A_BUILD and (pause := outlook.pause):
-        obstacle, remedy = pause.sentence, Remedy(RemedyKind.RESUME, pause.pool)
-        hint = f"try again at {at}, or resume it now" if at else ""
+        obstacle = pause.sentence
+        if pause.stored.get("until") is None:
+            remedy = Remedy(RemedyKind.RESUME, pause.pool)
+        elif at:
+            hint = f"try again at {at}, or have one built then"
     elif reason is MissReason.NOT_DESIRED and outlook.change:
         sentence += f", and becomes {outlook.change[1]} at {at}"
     return ClaimMissError(

@@ -42,8 +42,10 @@ def miss_reason(connection: Connection, pools: Sequence[Pool], now: datetime) ->
     return MissReason.EMPTY_POOL if is_desired else MissReason.NOT_DESIRED
 
 
-def read_outlook(connection: Connection, pools: Sequence[Pool], reason: MissReason, now: datetime) -> Outlook:
-    """Read what becomes of a claim that missed for this reason."""
+def read_outlook(
+    connection: Connection, pools: Sequence[Pool], reason: MissReason, now: datetime, *, waits: bool = False
+) -> Outlook:
+    """Read what becomes of a claim that missed for this reason. One that `waits` has a workspace built for itself."""
     seconds = _seconds_to_retry(connection, pools, reason, now)
     if reason is MissReason.STARTING:
         return Outlook(seconds=seconds, retryable=True)
@@ -51,7 +53,7 @@ def read_outlook(connection: Connection, pools: Sequence[Pool], reason: MissReas
         return Outlook(seconds=seconds, retryable=False, offered=_offered(connection, pools))
     everything = global_pause(connection)
     declared = {item.preset_id: item.preset for item in read_declared(connection, _is_one_of(pools))}
-    begins = (_begins(pool, everything, declared[pool.id], now) for pool in pools if pool.id in declared)
+    begins = (_begins(pool, everything, declared[pool.id], now, waits=waits) for pool in pools if pool.id in declared)
     first = min(filter(None, begins), default=None)
     return Outlook(
         seconds=seconds,
@@ -62,10 +64,12 @@ def read_outlook(connection: Connection, pools: Sequence[Pool], reason: MissReas
     )
 
 
-def _begins(pool: Pool, everything: StoredPause | None, preset: Preset, now: datetime) -> tuple[datetime, int] | None:
+def _begins(
+    pool: Pool, everything: StoredPause | None, preset: Preset, now: datetime, *, waits: bool
+) -> tuple[datetime, int] | None:
     """Return when a pool is built, and how many prebuilds it should have then; None: not before somebody acts.
 
-    The instant is `now` if nothing is in the way.
+    The instant is `now` if nothing is in the way. For a claim that waits, one is built whatever is desired.
     """
     if not is_buildable(pool):
         return None
@@ -76,17 +80,25 @@ def _begins(pool: Pool, everything: StoredPause | None, preset: Preset, now: dat
                 return None
             begin = max(begin, datetime.fromisoformat(until))
     desired = desired_now(preset, begin)
-    return (begin, desired) if desired else next_change(preset, begin)
+    return (begin, desired) if desired or waits else next_change(preset, begin)
 
 
 def _pause_in_force(pools: Sequence[Pool], everything: StoredPause | None, now: datetime) -> PauseInForce | None:
-    """Return the pause because of which nothing is built for any of these pools; None if there is none."""
-    if everything and pause_holds(everything, now):
-        return PauseInForce(everything, "")
+    """Return the pause because of which nothing is built for any of these pools; None if there is none.
+
+    It has no end if somebody has to resume before one of them is built.
+    """
+    in_force = [PauseInForce(everything, "")] if everything and pause_holds(everything, now) else []
     buildable = [pool for pool in pools if is_buildable(pool)]
     pauses = [PauseInForce(pool.paused, str(pool.ref)) for pool in buildable if pool.paused]
-    in_force = [pause for pause in pauses if pause_holds(pause.stored, now)]
-    return in_force[0] if in_force and len(in_force) == len(buildable) else None
+    paused = [pause for pause in pauses if pause_holds(pause.stored, now)]
+    if paused and len(paused) == len(buildable):
+        in_force.append(min(paused, key=_is_endless))
+    return max(in_force, key=_is_endless, default=None)
+
+
+def _is_endless(pause: PauseInForce) -> bool:
+    return pause.stored.get("until") is None
 
 
 def _offered(connection: Connection, pools: Sequence[Pool]) -> PoolName | None:

@@ -239,7 +239,7 @@ def _in_steps(database: Database, attempt: Attempt) -> Claimed | BeingBuilt:
             bind_request(connection, attempt, reserved.workspace_id, RequestState.RESERVED, now)
             outcome = BeingBuilt(reserved, attempt.owner, names, attempt.claim_id, request.request_id)
         else:
-            outcome = miss(names, reason, read_outlook(connection, pools, reason, now))
+            outcome = miss(names, reason, read_outlook(connection, pools, reason, now, waits=request.wait))
             outcome.choice = tuple(pool.id for pool in pools)
         step("claim.before_commit")
     if isinstance(outcome, BeingBuilt):

@@ -102,15 +102,16 @@ def check_steps(url: str) -> Steps[None]:
 
 
 def release_steps(url: str, workspace: str) -> Steps[str]:
-    """Give a workspace back, and return its id; empty: it was deleted before the answer came.
+    """Give a workspace back, and return its id.
 
-    That happens if the first answer was lost, so that there is nothing left to release at the second try.
+    It is named by its id, too: if the first answer is lost, another one may have its name at the second try.
     """
-    owner, name = yield from _owned(url, workspace)
-    answer = yield RemoteCall("POST", path_of("workspaces", owner, name, "release"), repeats_alike=True)
-    if answer.may_be_second and answer.status == _NOT_FOUND:
-        return workspace if as_id(workspace) else ""
-    return str(object_of(answer, url).get("id", ""))
+    view = yield from read_workspace_steps(url, workspace)
+    path = path_of("workspaces", view.owner, view.workspace, "release")
+    answer = yield RemoteCall("POST", path, query={"id": view.id}, repeats_alike=True)
+    if not (answer.may_be_second and answer.status == _NOT_FOUND):  # else the first try has released it
+        object_of(answer, url)
+    return view.id
 
 
 def extend_steps(url: str, workspace: str, seconds: float) -> Steps[datetime]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, false, select
 
 from prebuild_tasks.errors import NotFoundError, RefusedError
 from prebuild_tasks.model.names import PoolName, PresetRef, WorkspaceName, as_id
@@ -50,6 +50,12 @@ def find_workspace(connection: Connection, name: str, *conditions: ColumnElement
         several = ", ".join(f"{row.owner}/{row.name}" for row in rows)
         raise RefusedError(f"{name} matches several workspaces", hint=f"name one of them: {several}")
     return rows[0]
+
+
+def has_id_sql(text: str) -> ColumnElement[bool]:
+    """Build the condition that a workspace has this id, which nothing fulfils if the text is not one."""
+    identity = as_id(text)
+    return m.Workspace.id == identity if identity else false()
 
 
 def host_of(connection: Connection, workspace_id: str) -> str:

@@ -31,9 +31,9 @@ templates:
 """
 
 
-def missed(database: Database) -> ClaimMissError:
+def missed(database: Database, *, wait: bool = False) -> ClaimMissError:
     with pytest.raises(ClaimMissError) as miss:
-        claim(database, ClaimRequest("ada", [PRESET]))
+        claim(database, ClaimRequest("ada", [PRESET], wait=wait))
     return miss.value
 
 
@@ -99,10 +99,12 @@ RESUME, UNBLOCK, WAIT = RemedyKind.RESUME, RemedyKind.UNBLOCK_POOL, RemedyKind.W
         ("0", None, False, "never", WAIT),
         ("daily", None, False, "schedule", WAIT),
         ("1", {}, False, "never", RESUME),
-        ("1", {"seconds": UNTIL}, False, "pause", RESUME),
-        ("0", {"seconds": UNTIL}, False, "never", RESUME),
+        ("1", {"seconds": UNTIL}, False, "pause", WAIT),
+        ("0", {"seconds": UNTIL}, False, "never", WAIT),
+        ("waits", {"seconds": UNTIL}, False, "pause", WAIT),
+        ("waits", {}, False, "never", RESUME),
         ("daily", {}, False, "never", RESUME),
-        ("daily", {"seconds": UNTIL}, False, "schedule", RESUME),
+        ("daily", {"seconds": UNTIL}, False, "schedule", WAIT),
         ("1", None, True, "never", UNBLOCK),
         ("daily", None, True, "never", UNBLOCK),
         ("1", {"seconds": UNTIL}, True, "never", UNBLOCK),
@@ -123,7 +125,7 @@ def test_what_ends_a_miss(
     if blocked:
         with database.write() as connection:
             connection.execute(update(m.Preset).values(status=PresetStatus.HARD_LIMITED, status_reason="3 failed"))
-    miss = missed(database)
+    miss = missed(database, wait=desired == "waits")
     assert (miss.reason, miss.retry_after) == ("empty_pool" if desired == "1" else "not_desired", 60)
     assert miss.remedy
     subjects = {RESUME: name, UNBLOCK: PRESET, WAIT: ""}
@@ -148,6 +150,14 @@ def test_another_pool_may_be_built_earlier(database: Database, settings: Setting
     with pytest.raises(ClaimMissError, match="dev/a is paused by op") as miss:
         claim(database, ClaimRequest("ada", ["dev/b", "dev/a"]))
     assert (miss.value.remedy, miss.value.retryable) == (Remedy(RESUME, "dev/a"), False)
+
+
+def test_the_pause_that_somebody_has_to_end_is_named(database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    pause(database, "", actor="op", reason="", seconds=UNTIL)
+    pause(database, PRESET, actor="op", reason="")
+    miss = missed(database, wait=True)
+    assert (miss.remedy, miss.retryable, miss.next_change) == (Remedy(RESUME, PRESET), False, None)
 
 
 def test_another_version_is_offered(database: Database, settings: Settings) -> None:

@@ -64,6 +64,7 @@ ENDED = {
 ANSWERS: Mapping[str, tuple[int, object]] = {
     "POST /v1/claims": (201, CLAIMED),
     "GET /v1/workspaces": (200, {"items": [VIEW], "next": None}),
+    "GET /v1/workspaces/ada/calm-otter": (200, VIEW),
     "POST /v1/workspaces/ada/calm-otter/release": (200, {"id": "w1"}),
     "POST /v1/workspaces/ada/calm-otter/extend": (200, {"claimed_until": "2026-11-29T12:00:00+00:00"}),
     "GET /v1/workspaces/ada/calm-otter/history": (200, {"items": [EVENT], "next": None}),
@@ -154,7 +155,7 @@ def test_a_command(command: str, door: Door, capsys: pytest.CaptureFixture[str])
 JSON = {
     "claim dev/small --owner ada": CLAIMED,
     "workspaces": [VIEW],
-    "release ada/calm-otter": {"workspace": "ada/calm-otter", "id": "w1", "state": "deleting"},
+    "release ada/calm-otter": {"workspace": "ada/calm-otter", "id": VIEW["id"], "state": "deleting"},
     "extend ada/calm-otter 1d": {"workspace": "ada/calm-otter", "claimed_until": "2026-11-29T12:00:00+00:00"},
     "status": [{name: value for name, value in POOL.items() if name != "next_change"}],
     "builds": [BUILD],

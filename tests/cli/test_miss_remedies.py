@@ -38,6 +38,7 @@ def test_a_miss_says_what_to_do(reason: MissReason, sentence: str, step: str) ->
 
 
 AT = datetime(2026, 3, 2, 3, tzinfo=UTC)
+ENDING = PauseInForce({"by": "op", "until": AT.isoformat()}, "dev/a")
 BLOCK = RefusedError("dev/small is not built", hint="unblock the pool", remedy=Remedy(RemedyKind.UNBLOCK_POOL, "dev/a"))
 
 
@@ -53,9 +54,13 @@ BLOCK = RefusedError("dev/small is not built", hint="unblock the pool", remedy=R
             ", and none is being built: everything is paused by op", "run: prebuild resume",
         ),
         (
-            MissReason.EXPIRED, {"pause": PauseInForce({"by": "op"}, "dev/a"), "change": (AT, 1)},
-            ", and none is being built: dev/a is paused by op",
-            "try again at 2026-03-02T03:00:00+00:00, or resume it now: prebuild resume dev/a",
+            MissReason.EXPIRED, {"pause": ENDING, "change": (AT, 1)},
+            ", and none is being built: dev/a is paused by op until 2026-03-02T03:00:00+00:00",
+            "try again at 2026-03-02T03:00:00+00:00, or have one built then: add --wait",
+        ),
+        (
+            MissReason.NOT_DESIRED, {"pause": ENDING},
+            ", and none is being built: dev/a is paused by op until 2026-03-02T03:00:00+00:00", WAIT,
         ),
         (
             MissReason.NOT_DESIRED, {"refusal": BLOCK, "pause": PauseInForce({"by": "op"}, "")},

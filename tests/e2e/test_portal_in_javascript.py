@@ -27,8 +27,8 @@ SCRIPT = """
 import { openWorkspace, closeWorkspace } from "./portal.mjs";
 const first = await openWorkspace("joan", "slow/small", "click-1");
 const again = await openWorkspace("joan", "slow/small", "click-1");
-await closeWorkspace("joan", first.workspace);
-await closeWorkspace("joan", first.workspace);
+await closeWorkspace(first);
+await closeWorkspace(first);
 const refused = await openWorkspace("joan", "dev/none", "click-2").catch((error) => error);
 const ended = await openWorkspace("joan", "slow/small", "click-1").catch((error) => error);
 console.log(JSON.stringify({ first, again, refused: refused.status, ended: ended.code }));

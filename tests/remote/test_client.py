@@ -194,18 +194,21 @@ def test_a_workspace_by_name_by_id_and_with_its_owner(client: Make) -> None:
 
 
 def test_a_name_cannot_leave_its_place_in_the_path(client: Make) -> None:
-    door = Door(answer({"id": "w1"}))
+    door = Door(answer({**VIEW, "owner": "ada/x?y=..", "workspace": "z", "id": "w?1"}), answer({"id": "w?1"}))
     client(door).release("ada/x?y=../z", actor="ada")
-    assert door.asked[0].url.raw_path == b"/prebuilds/v1/workspaces/ada%2Fx%3Fy%3D../z/release"
+    path = b"/prebuilds/v1/workspaces/ada%2Fx%3Fy%3D../z"
+    assert [request.url.raw_path for request in door.asked] == [path, path + b"/release?id=w%3F1"]
 
 
 def test_release_extend_and_availability(client: Make) -> None:
-    door = Door(answer({"id": "w1"}), answer({"claimed_until": "2026-11-29T12:00:00+00:00"}), answer(VIEW))
+    extended = answer({"claimed_until": "2026-11-29T12:00:00+00:00"})
+    door = Door(answer(VIEW), answer({"id": "w1"}), extended, answer(VIEW))
     with client(door) as made:
         made.release("ada/calm-otter", actor="ada")
         assert made.extend("ada/calm-otter", 3600, actor="ada").workspace == "calm-otter"
-    assert door.bodies == [None, {"duration": "3600s"}, None]
-    assert door.asked[1].headers["idempotency-key"]
+    assert door.bodies == [None, None, {"duration": "3600s"}, None]
+    assert door.asked[1].url.params["id"] == VIEW["id"]
+    assert door.asked[2].headers["idempotency-key"]
     pools = answer({"items": [POOL, {**POOL, "preset": "dev/small@v1"}], "next": None})
     [pool] = client(Door(pools)).availability()
     assert (pool.preset, pool.available, pool.eligible, pool.paused) == ("dev/small", 3, 1, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -94,6 +95,40 @@ def test_a_workspace_that_is_gone_at_the_second_try_was_released(
         assert door.statuses == [200, 404]
         with pytest.raises(errors.NotFoundError):
             client.release("ada/hers")
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_a_repeated_release_spares_another_workspace_of_the_same_name(
+    lost: Lost, door: LossyDoor, database: Database, settings: Settings
+) -> None:
+    def claim_another() -> None:
+        finish_builds(database)
+        fill(database, settings)
+        claim(database, ClaimRequest(owner="ada", presets=[PRESET], name="hers"))
+
+    claimed(database, settings)
+    door.lost, door.meanwhile = lost, claim_another
+    with Client(URL, token=door.api.admin) as client:
+        client.release("ada/hers")
+        assert client.get("ada/hers").state.value == "usable"
+    assert door.statuses == [200, 404]
+
+
+def test_what_never_existed_was_not_released(door: LossyDoor) -> None:
+    """A 404 to a second try used to count as success, whatever the first one had met."""
+    door.lost = 502
+    with Client(URL, token=door.api.admin) as client, pytest.raises(errors.NotFoundError):
+        client.release("ada/none")
+
+
+def test_the_id_of_a_workspace_that_is_gone_at_the_second_try(
+    door: LossyDoor, database: Database, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claimed(database, settings)
+    [row] = door.api.get("/v1/workspaces", params={"name": "hers"}).json()["items"]
+    door.meanwhile = lambda: finish_builds(database)
+    assert main(["release", "ada/hers", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == row["id"]
 
 
 def test_an_async_client_repeats_a_release(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, false, or_, select
+from sqlalchemy import Connection, and_, or_, select
 
 from prebuild_tasks.access import Reach, sees_preset_sql, sees_workspace_sql
 from prebuild_tasks.config import Settings
@@ -20,13 +20,13 @@ from prebuild_tasks.insight.status.listings import build_views, builds_query, wo
 from prebuild_tasks.insight.status.pools import AssessedPool, read_statuses
 from prebuild_tasks.insight.status.problems import checks_of
 from prebuild_tasks.insight.status.views import BuildView, PoolCheck, PoolStatus, WorkspaceView
-from prebuild_tasks.model.names import PresetRef, as_id
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus, WorkspaceState
 from prebuild_tasks.reconcile import next_change
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import constant
-from prebuild_tasks.schema.lookup import pool_presets
+from prebuild_tasks.schema.lookup import has_id_sql, pool_presets
 from prebuild_tasks.schema.rules import is_active
 from prebuild_tasks.workspaces import workspace_state_sql
 
@@ -93,8 +93,7 @@ def list_workspaces(
     if name:
         query = query.where(m.Workspace.name == name)
     if workspace_id:
-        identity = as_id(workspace_id)
-        query = query.where(m.Workspace.id == identity if identity else false())
+        query = query.where(has_id_sql(workspace_id))
     if state:
         query = query.where(workspace_state_sql().in_([constant(WorkspaceState(state))]))
     with database.read() as connection:

@@ -107,6 +107,12 @@ class WorkspacesQuery(PageQuery):
     state: WorkspaceState | None = Field(default=None, description="Only those in this state")
 
 
+class EndingQuery(Nothing):
+    """Which of the workspaces that have a name one after the other is ended."""
+
+    id: Name = Field(default="", description="Only the one with this id, so that a retry ends no other one")
+
+
 class BuildsQuery(PageQuery):
     """The page and the filters of a list of builds."""
 

@@ -27,7 +27,7 @@ from prebuild_tasks.web.api.links import call_of, log_path
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SOON = 1
-"""Seconds after which to repeat what another process held up."""
+"""Seconds after which to repeat what needed something in use."""
 RETRY_LATER = 5
 """Seconds after which to repeat what needs a database that is away."""
 _KEYS_OF_ENDED = ("state", "workspace", "workspace_id", "ended_at", "ended_by", "reason")
@@ -35,7 +35,7 @@ _KEYS_OF_ENDED = ("state", "workspace", "workspace_id", "ended_at", "ended_by", 
 TITLES: Mapping[str, str] = {
     "bad_input": "A value is not valid",
     "build_failed": "The workspace could not be built",
-    "busy": "Another process held the same row",
+    "busy": "Something that the request needs is in use",
     "error": "Unexpected error",
     "events_gone": "Events were missed that are no longer kept",
     "head_too_large": "The headers are too large",

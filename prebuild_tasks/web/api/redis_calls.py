@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from prebuild_tasks.web.api.threads import Threads
 log = get_logger(__name__)
 
 REST = 2.0
-"""Seconds for which a Redis that did not answer is not asked."""
+"""Seconds for which a Redis that did not answer is not asked the same kind of question."""
 _NUMBER = 4
 """Threads."""
 _DETAIL_TIMEOUT = 0.5
@@ -30,6 +30,13 @@ _NOT_ASKED = Lock(unreachable="it was asked a moment ago")
 _WHY = "the log of the server says why"
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Rest:
+    """A time in which questions of a kind are not asked."""
+
+    ends: float = 0.0
 
 
 class RedisCalls:
@@ -43,8 +50,8 @@ class RedisCalls:
         self._locks = Locks(self._client, settings.namespace, settings.lock_ttl)
         self._messages = DirectMessages(url, settings.queue, timeout=_TIMEOUT)
         self._threads = Threads(_NUMBER, _TIMEOUT)
-        self._asked_from = 0.0
-        """The time from which Redis is asked again."""
+        self._sending, self._looking = _Rest(), _Rest()
+        """Apart, because Redis has less time for a detail, which is asked for more often."""
 
     async def request_turn(self, preset_id: int | None, name: str) -> bool:
         """Ask for the turn of a preset, or of all for None; return whether Redis took the message."""
@@ -54,12 +61,12 @@ class RedisCalls:
                 return bool(self._messages.tick())
             return bool(self._messages.reconcile([str(preset_id)], shown={str(preset_id): name}))
 
-        return await self._ask(send, bool) or False
+        return await self._ask(self._sending, send, bool) or False
 
     async def look_at_turn(self, preset_id: int) -> Lock:
         """Return who has the turn of a preset, and how many messages wait. Where Redis is, no caller learns."""
         look = partial(look_at_turn, self._locks, self._settings, preset_id)
-        lock = await self._ask(look, lambda lock: not lock.unreachable) or _NOT_ASKED
+        lock = await self._ask(self._looking, look, lambda lock: not lock.unreachable) or _NOT_ASKED
         if lock is _NOT_ASKED or not lock.unreachable:
             return lock
         log.warning("turn_not_looked_at", error=lock.unreachable)
@@ -71,15 +78,15 @@ class RedisCalls:
         self._messages.close()
         self._client.close()
 
-    async def _ask(self, question: Callable[[], T], is_answered: Callable[[T], bool]) -> T | None:
+    async def _ask(self, rest: _Rest, question: Callable[[], T], is_answered: Callable[[T], bool]) -> T | None:
         """Return what a question brings; None: it was not asked, because Redis rests or no thread was free."""
 
         def work() -> T | None:
-            if monotonic() < self._asked_from:
+            if monotonic() < rest.ends:
                 return None
             result = question()
             if not is_answered(result):
-                self._asked_from = monotonic() + REST
+                rest.ends = monotonic() + REST
             return result
 
         try:

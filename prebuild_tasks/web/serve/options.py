@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -104,13 +104,21 @@ def proxy_networks(texts: Sequence[str]) -> tuple[Network, ...]:
         except ValueError as error:
             hint = "name each network, such as 10.0.0.0/24; anyone could forge the headers of a trusted proxy"
             raise InputError(f"trusted proxies: {error}", hint=hint) from None
-        if network.prefixlen == 0:
-            raise InputError(
-                f"trusted proxies: {text} is every address",
-                hint="name the proxies' own networks; anyone could forge the headers of a trusted proxy",
-            )
         read.append(network)
+    for every in (network for network in _collapsed(read) if network.prefixlen == 0):
+        raise InputError(
+            f"trusted proxies: {', '.join(texts)} is every IPv{every.version} address",
+            hint="name the proxies' own networks; anyone could forge the headers of a trusted proxy",
+        )
     return tuple(read)
+
+
+def _collapsed(networks: Sequence[Network]) -> list[Network]:
+    """Return the same addresses as the fewest networks."""
+    return [
+        *collapse_addresses(network for network in networks if isinstance(network, IPv4Network)),
+        *collapse_addresses(network for network in networks if isinstance(network, IPv6Network)),
+    ]
 
 
 def _public_url(text: str) -> str:

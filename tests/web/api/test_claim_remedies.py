@@ -13,7 +13,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.operations import pause
+from prebuild_tasks.pools.operations import pause, resume
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.schema import tables as m
 from tests.support.api import Api
@@ -74,13 +74,19 @@ def test_a_miss_under_a_pause(api: Api, database: Database, settings: Settings, 
     staffed(database, settings)
     declare(database, settings, 1)
     pause(database, PRESET, actor="op", reason="moving", seconds=60 * minutes or None)
-    paused = api.post(CLAIMS, json=BODY).json()
+    claimant = api.token("claim", owner="ada")
+    paused = api.post(CLAIMS, claimant, json=BODY).json()
     assert paused["retryable"] is bool(minutes)
     assert bool(paused["next_change"]) is bool(minutes)
     if minutes:
         assert datetime.fromisoformat(paused["next_change"]) > datetime.now(UTC)
-        assert paused["hint"] == f"try again at {paused['next_change'][:19]}+00:00, or resume it now"
-    assert send(api, paused["remedy"]["call"]).status_code == 200
+        assert paused["hint"] == f"try again at {paused['next_change'][:19]}+00:00, or have one built then"
+        assert paused["remedy"]["kind"] == "wait_for_workspace"
+        waited = send(api, paused["remedy"]["call"], wait=0.01)
+        assert (waited.status_code, waited.json()["next_change"]) == (429, paused["next_change"])
+        resume(database, PRESET, actor="op")
+    else:
+        assert send(api, paused["remedy"]["call"]).status_code == 200
     after = api.post(CLAIMS, json=BODY).json()
     assert (after["retryable"], after["next_change"], after["remedy"]["kind"]) == (True, None, "wait_for_workspace")
 

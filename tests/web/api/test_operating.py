@@ -93,6 +93,19 @@ def test_a_workspace_is_released_once(api: Api, database: Database, settings: Se
     assert api.post(f"{path}/release", token).status_code == 404
 
 
+@pytest.mark.parametrize(("method", "more"), [("POST", "/release"), ("DELETE", "")])
+def test_only_the_workspace_of_an_id_is_ended(
+    method: str, more: str, api: Api, database: Database, settings: Settings
+) -> None:
+    path = claimed(database, settings)
+    identity = api.get(path).json()["id"]
+    for other in ("00000000-0000-0000-0000-000000000000", "none"):
+        refused = api.call(method, path + more, api.admin, params={"id": other})
+        assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+    assert api.get(path).json()["state"] == "usable"
+    assert api.call(method, path + more, api.admin, params={"id": identity}).json()["id"] == identity
+
+
 def test_a_workspace_of_an_owner_who_is_named_like_a_token(api: Api, database: Database, settings: Settings) -> None:
     """Such names could be claimed for before: what their owners have stays within reach."""
     claimed(database, settings)

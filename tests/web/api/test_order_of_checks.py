@@ -117,6 +117,8 @@ def faults(operation: Operation, route: Route, read: str) -> list[Fault]:
         found.append((404, lambda ask: setattr(ask, "path", route.gone)))
     if operation.name != "readMetrics":
         found.append((400, lambda ask: ask.params.update(x="1")))
+    if operation.name in ("releaseWorkspace", "deleteWorkspace"):
+        found.append((404, lambda ask: ask.params.update(id=NOWHERE)))
     if route.key:
         found.append((400, lambda ask: ask.headers.update({"Idempotency-Key": "no key"})))
     if route.invalid:

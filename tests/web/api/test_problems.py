@@ -122,3 +122,9 @@ def test_a_remedy_names_its_call(remedy: Remedy, method: str, path: str) -> None
 def test_every_remedy_has_a_call_or_is_not_over_http(kind: RemedyKind) -> None:
     calls = [call_of(Remedy(kind, subject)) for subject in ("dev/small", "b2a4c7de")]
     assert any(calls) == (kind not in NOT_OVER_HTTP)
+
+
+@pytest.mark.parametrize("cause", ["ada/x is changing at this moment", "every database connection of this process"])
+def test_the_title_of_busy_fits_each_of_its_causes(cause: str) -> None:
+    title = problem_of(errors.BusyError(cause)).to_json("", "")["title"]
+    assert title == "Something that the request needs is in use"

@@ -25,7 +25,7 @@ from prebuild_tasks.web.api.examples import page_of
 from prebuild_tasks.web.api.keys import REPLAYED, idempotency_key, request_mark
 from prebuild_tasks.web.api.links import WORKSPACES
 from prebuild_tasks.web.api.lists import Sort, after, instant_of, page
-from prebuild_tasks.web.api.models import ExtendBody, Nothing, PageQuery, WorkspacesQuery
+from prebuild_tasks.web.api.models import EndingQuery, ExtendBody, Nothing, PageQuery, WorkspacesQuery
 from prebuild_tasks.web.api.operations import AnswerDoc, NextCall, Operation
 from prebuild_tasks.web.api.problems import ProblemError, problem, problem_of
 from prebuild_tasks.workspaces import end_workspace, extend_once, extend_until
@@ -82,11 +82,11 @@ async def delete(call: Call) -> Response:
 
 async def _end(call: Call, *, operator: bool) -> Response:
     view = await _find(call)
-    call.query(Nothing)
+    query = call.query(EndingQuery)
 
     def end() -> str:
         ending = end_workspace(
-            call.runtime.database, _name(call), actor=call.actor(view.owner),
+            call.runtime.database, _name(call), workspace_id=query.id, actor=call.actor(view.owner),
             operator=operator, reach=call.principal.reach,
         )  # fmt: skip
         call.send_later(ending.follow_up)
@@ -160,7 +160,7 @@ OPERATIONS = (
     ),
     Operation(
         method="DELETE", path=_ONE, name="deleteWorkspace", summary="Delete a workspace, whoever has it",
-        scope=Scope.OPERATE, handle=delete, refusals=_REFUSED,
+        scope=Scope.OPERATE, handle=delete, query=EndingQuery, refusals=_REFUSED,
         answers=_ENDING,
     ),
     Operation(
@@ -170,7 +170,7 @@ OPERATIONS = (
     ),
     Operation(
         method="POST", path=f"{_ONE}/release", name="releaseWorkspace", summary="Give a claimed workspace back",
-        scope=Scope.CLAIM, handle=release, refusals=_REFUSED,
+        scope=Scope.CLAIM, handle=release, query=EndingQuery, refusals=_REFUSED,
         answers=_ENDING,
     ),
     Operation(
