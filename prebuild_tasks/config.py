@@ -166,6 +166,10 @@ class Settings(BaseSettings):
     """Requests of a token per second, on average; claims and other changes are counted apart from reads."""
     serve_burst: int = Field(200, ge=1)
     """Requests of a token at once."""
+    serve_streams: int = Field(2000, ge=1)
+    """Maximum number of streams of events of each process of `prebuild serve`."""
+    serve_streams_per_token: int = Field(20, ge=1)
+    """Maximum number of streams of one token in each process."""
     api_url: str = ""
     """Address of the HTTP API that the command line asks in place of the database. Empty: none."""
     api_token: str = ""

@@ -10,6 +10,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, TypeVar, get_args, get_type_hints
 
 from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.model import json_values
 from prebuild_tasks.model.json_values import JsonObject, JsonValue
 from prebuild_tasks.model.names import PoolName, PresetRef
 
@@ -49,7 +50,9 @@ def _members(kind: type[V], value: JsonObject) -> dict[str, object]:
 @cache
 def _hints(kind: type) -> dict[str, object]:
     names = {field.name for field in fields(kind)}
-    return {name: hint for name, hint in get_type_hints(kind).items() if name in names}
+    # The types of JSON refer to each other by names that other modules do not have.
+    hints = get_type_hints(kind, localns=vars(json_values))
+    return {name: hint for name, hint in hints.items() if name in names}
 
 
 def _decoded(hint: object, value: JsonValue) -> object:

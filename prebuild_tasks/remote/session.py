@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -26,6 +26,7 @@ from prebuild_tasks.remote.retries import DEADLINE, Tries
 from prebuild_tasks.workspaces import FollowUp
 
 if TYPE_CHECKING:
+    from prebuild_tasks.events import Event, EventFilter, EventPage
     from prebuild_tasks.insight import BuildView, PoolAvailability, PoolCheck, PoolStatus, WorkspaceView
     from prebuild_tasks.remote.pool_steps import RemoteExplanation
 
@@ -187,19 +188,57 @@ class RemoteSession:
                 failed = error
             if was_open:
                 tries = Tries(call, self._deadline, monotonic())
-            pause = tries.pause(answer, failure_of(failed), monotonic(), random.random())  # noqa: S311 - no secret
-            if pause is None:
-                if answer is None:
-                    raise unreachable(self._login.url, failed or TimeoutError())
-                raise error_of(answer, self._login.url)
-            time.sleep(max(pause, FOLLOW_PAUSE))
+            time.sleep(max(self._pause(tries, answer, failed), FOLLOW_PAUSE))
+
+    def events(self, after: int, wanted: EventFilter, limit: int) -> EventPage:
+        """Read the events after a number. Raises as `events.read_events`."""
+        from prebuild_tasks.remote.event_steps import events_steps
+
+        return self._run(events_steps(self._login.url, after, wanted, limit))
+
+    def follow_events(self, after: int | None, wanted: EventFilter, on_reset: Callable[[], object]) -> Iterator[Event]:
+        """Yield the events after a number, or from now on for None, as they come.
+
+        A stream that ends, is cut off or is silent for long is asked for again, after the last event that came.
+        `on_reset` is called where events were missed because they are no longer kept.
+        """
+        from prebuild_tasks.remote.event_steps import SentEvents, events_call
+
+        call, sent = events_call(wanted), SentEvents(wanted, on_reset, "" if after is None else str(after))
+        tries = Tries(call, self._deadline, monotonic())
+        while True:
+            answer, failed, was_open, sent.pause = None, None, False, 0.0
+            headers = {"Accept": "text/event-stream", **({"Last-Event-ID": sent.last} if sent.last else {})}
+            try:
+                with self._stream(call, headers) as response:
+                    if response.is_success:
+                        was_open = True
+                        yield from filter(None, map(sent.add, response.iter_lines()))
+                    else:
+                        answer = received(response, response.read())
+            except httpx.RequestError as error:
+                failed = error
+            if was_open:
+                tries = Tries(call, self._deadline, monotonic())
+            time.sleep(max(self._pause(tries, answer, failed), sent.pause, FOLLOW_PAUSE))
 
     def _build(self, name: str) -> JsonObject:
         return self._run(ask_steps(self._login.url, RemoteCall("GET", path_of("builds", name))))
 
-    def _stream(self, call: RemoteCall) -> AbstractContextManager[httpx.Response]:
+    def _stream(
+        self, call: RemoteCall, headers: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[httpx.Response]:
         timeout = httpx.Timeout(_LONGEST_SILENCE, connect=_CONNECT_TIMEOUT)
-        return self._client.stream(call.method, call.path, params=call.query, timeout=timeout)
+        return self._client.stream(call.method, call.path, params=call.query, headers=headers, timeout=timeout)
+
+    def _pause(self, tries: Tries, answer: Answer | None, failed: httpx.RequestError | None) -> float:
+        """Return the seconds until a stream is asked for again. Raises the error of one that is not."""
+        pause = tries.pause(answer, failure_of(failed), monotonic(), random.random())  # noqa: S311 - no secret
+        if pause is not None:
+            return pause
+        if answer is None:
+            raise unreachable(self._login.url, failed or TimeoutError())
+        raise error_of(answer, self._login.url)
 
     def _run(self, generator: Steps[T]) -> T:
         """Carry out the steps of a method."""

@@ -27,9 +27,11 @@ from tests.support.wait import wait_until
 READ = [
     "status", "status --problems", "status dev/*", "workspaces", "workspaces --owner ada", "explain dev/small",
     "builds", "builds --status failed", "logs {build}", "logs ada/one", "logs ada/one --follow", "history ada/one",
-    "history {deleted}",
+    "history {deleted}", "events", "events --pool dev/small --limit 2", "events --owner ada --kind claim --kind miss",
+    "events --kind build_ended --after 3 --limit 3", "events --after 100000",
 ]  # fmt: skip
 MISTAKES = [
+    "events --pool dev/none", "events --kind party", "events --pool dev",
     "explain dev/none", "logs none", "history ada/none", "builds --preset dev/none", "claim dev/none --owner ada",
     "release ada/none", "extend ada/none 1d", "pause dev/none", "unblock dev/none", "status dev/none",
     "claim dev/big --owner ada", "workspaces --preset dev/none", "claim dev/small --owner prebuilds",

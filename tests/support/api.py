@@ -39,6 +39,8 @@ class Options:
     public_url: str = ""
     connections: int = 4
     metrics_open: bool = False
+    streams: int = 100
+    streams_per_token: int = 20
 
 
 class Api:

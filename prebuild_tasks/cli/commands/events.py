@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.afar import afar
 from prebuild_tasks.cli.completion import PresetOption
 from prebuild_tasks.cli.output import JsonOption, cell_text, opened, write, write_json, write_json_line, write_rows
 from prebuild_tasks.config import load_settings
@@ -64,13 +65,21 @@ def events(
     Each event has a number, and nothing ever appears before one that was shown: `--after` goes on where you stopped.
     """
     wanted = _wanted(pool, owner, kind or ())
-    database = opened(Runtime(load_settings())).database
-    _number(database)
-    if follow:
-        with suppress(KeyboardInterrupt):
-            _follow(database, wanted, after, as_json=as_json)
-        return
-    page = read_events(database, after or 0, wanted, limit=limit)
+    if remote := afar():
+        if follow:
+            with suppress(KeyboardInterrupt):
+                for event in remote.follow_events(after, wanted, _warn_of_gap):
+                    _write([event], as_json=as_json)
+            return
+        page = remote.events(after or 0, wanted, limit)
+    else:
+        database = opened(Runtime(load_settings())).database
+        _number(database)
+        if follow:
+            with suppress(KeyboardInterrupt):
+                _follow(database, wanted, after, as_json=as_json)
+            return
+        page = read_events(database, after or 0, wanted, limit=limit)
     if as_json:
         write_json(rows_of(page.items))
         return
@@ -99,7 +108,7 @@ def _follow(database: Database, wanted: EventFilter, after: int | None, *, as_js
         try:
             page = read_events(database, number, wanted)
         except EventsGoneError as error:
-            sys.stderr.write(f"warning: {error.message}; going on with the oldest that is kept\n")
+            _warn_of_gap()
             number = error.oldest - 1
             continue
         except (BusyError, UnreachableError) as error:
@@ -111,6 +120,10 @@ def _follow(database: Database, wanted: EventFilter, after: int | None, *, as_js
             time.sleep(_FOLLOW_PAUSE)
             _number(database)
         number = page.next
+
+
+def _warn_of_gap() -> None:
+    sys.stderr.write("warning: some events are no longer kept; going on with the oldest that is\n")
 
 
 def _write(items: Sequence[Event], *, as_json: bool) -> None:

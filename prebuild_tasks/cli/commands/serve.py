@@ -69,6 +69,8 @@ def serve(
             rate=settings.serve_rate,
             burst=settings.serve_burst,
             connections=settings.serve_connections,
+            streams=settings.serve_streams,
+            streams_per_token=settings.serve_streams_per_token,
         )
     )
     configure_logging(settings)

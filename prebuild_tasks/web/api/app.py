@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -25,7 +26,8 @@ from prebuild_tasks.web.api.operations import Operation
 from prebuild_tasks.web.api.problems import FAILED, ProblemDetails, ProblemError, problem_of
 from prebuild_tasks.web.api.request_ids import RequestIds
 from prebuild_tasks.web.api.responses import problem_response
-from prebuild_tasks.web.api.routes import builds, claims, meta, pools, webhooks, workspaces
+from prebuild_tasks.web.api.routes import builds, claims, events, meta, pools, webhooks, workspaces
+from prebuild_tasks.web.api.sequencer import number_events_until
 
 log = get_logger(__name__)
 
@@ -35,6 +37,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *pools.OPERATIONS,
     *builds.OPERATIONS,
     *webhooks.OPERATIONS,
+    *events.OPERATIONS,
     *meta.OPERATIONS,
 )
 """Every route."""
@@ -55,7 +58,9 @@ def make_app(runtime: Runtime, options: DoorOptions, limiter: Limiter | None = N
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        numbering = asyncio.create_task(number_events_until(door.stopping, door.number_events))
         yield
+        numbering.cancel()
         await door.close()
 
     # FastAPI's own documentation needs no token; and it reads a body before it asks for one, while the order of the

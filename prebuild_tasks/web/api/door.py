@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -14,13 +14,16 @@ from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.claims import Choice, WaitStage, hits_of, read_openings, read_waiting
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import BusyError, PrebuildError
+from prebuild_tasks.events import LoggedEvent, newest_event, number_all_events, read_log
 from prebuild_tasks.insight import Exporter, render
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import DirectMessages
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.web.api.cursors import Cursors
+from prebuild_tasks.web.api.places import Places
 from prebuild_tasks.web.api.redis_calls import RedisCalls
 from prebuild_tasks.web.api.sender import Sender
+from prebuild_tasks.web.api.streams import EventStreams, ReadLog, encode_event, number_of
 from prebuild_tasks.web.api.threads import PATIENCE, Threads
 from prebuild_tasks.web.api.token_watch import AGE_MAX, TokenWatch
 from prebuild_tasks.web.api.waits import Waits
@@ -46,6 +49,14 @@ class DoorOptions(Protocol):
     @property
     def connections(self) -> int:
         """The most connections to the database that requests use at a time."""
+
+    @property
+    def streams(self) -> int:
+        """The most streams of events at a time."""
+
+    @property
+    def streams_per_token(self) -> int:
+        """The most of them for one token."""
 
     @property
     def metrics_open(self) -> bool:
@@ -89,6 +100,10 @@ class Door:
         """The threads that one principal may use at a time, so that there is one for the others."""
         self.redis = RedisCalls(self.settings)
         self._sender = Sender(self._send)
+        self.places = Places(per_token=options.streams_per_token, in_all=options.streams)
+        self.streams = EventStreams(
+            ReadLog(self._newest_event, self._events_after, number_of, encode_event), self.stopping
+        )
 
     @cached_property
     def _messages(self) -> DirectMessages:
@@ -140,6 +155,10 @@ class Door:
                 self._ready_until = monotonic() + _READY_KEPT
             return self._ready
 
+    async def number_events(self) -> None:
+        """Give all events numbers that are committed by now."""
+        await self.look(lambda: number_all_events(self.runtime.database))
+
     async def stops_within(self, seconds: float) -> bool:
         """Wait, and return whether the process is about to stop."""
         try:
@@ -151,6 +170,13 @@ class Door:
     async def _look_up_token(self, text: str) -> None:
         if not self.tokens.remembered(text, AGE_MAX):
             await self.look(partial(self.tokens.authenticate, text, AGE_MAX))
+
+    async def _newest_event(self) -> int:
+        return await self.look(lambda: newest_event(self.runtime.database))
+
+    async def _events_after(self, position: int, most: int) -> Sequence[LoggedEvent]:
+        page = await self.look(lambda: read_log(self.runtime.database, position, limit=most))
+        return page.items
 
     async def _read_waiting(self, claim_ids: Collection[str]) -> Mapping[str, WaitStage]:
         return await self.look(lambda: read_waiting(self.runtime.database, claim_ids))

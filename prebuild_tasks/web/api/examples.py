@@ -118,6 +118,18 @@ BUILD: JsonObject = {
     "error_code": "",
     "error": "",
 }
+LOGGED_EVENT: JsonObject = {
+    "id": 1042,
+    "at": "2026-03-02T09:05:00.120000+00:00",
+    "kind": "claim",
+    "pool": "python-dev/small",
+    "owner": "ada",
+    "workspace": "brave-otter",
+    "actor": "token:portal",
+    "reason": "claim",
+    "data": {},
+}
+EVENT_STREAM = 'id: 1042\nevent: claim\ndata: {"id":1042,"kind":"claim","pool":"python-dev/small"}\n\n'
 LOG = "Cloning into 'src'...\nready\n"
 SETTINGS: JsonObject = {
     "items": [{"variable": "PREBUILD_RECONCILE_INTERVAL", "value": "15.0", "source": "default"}],

@@ -14,6 +14,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 
 CLAIMS, WORKSPACES, POOLS, BUILDS, CONFIG = "/v1/claims", "/v1/workspaces", "/v1/pools", "/v1/builds", "/v1/config"
 WEBHOOKS = "/v1/webhooks"
+EVENTS = "/v1/events"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from prebuild_tasks.model.durations import LONGEST, parse_duration
+from prebuild_tasks.model.event_kinds import EventKind
 from prebuild_tasks.model.vocabulary import BuildStatus, WorkspaceState
 from prebuild_tasks.webhooks import DeliveryStatus
 
@@ -118,6 +119,19 @@ class BuildsQuery(PageQuery):
 
     preset: Name = Field(default="", description="Only those of this pool, template/preset")
     status: BuildStatus | None = Field(default=None, description="Only those with this status")
+
+
+class EventsQuery(Nothing):
+    """Which events are read."""
+
+    after: int | None = Field(
+        default=None, ge=0, lt=10**18,
+        description="The number of the last event that was read; 0: begin with the oldest that is kept",
+    )  # fmt: skip
+    limit: int = Field(default=100, ge=1, le=PAGE_MAX, description="The most events of the page")
+    pool: Name = Field(default="", description="Only those about this pool, template/preset")
+    owner: Name = Field(default="", description="Only those of this owner's workspaces and claims")
+    kind: EventKind | None = Field(default=None, description="Only those of this kind")
 
 
 class LogQuery(Nothing):

@@ -14,7 +14,7 @@ from prebuild_tasks.model.json_values import JsonObject, JsonValue
 from prebuild_tasks.web.api import examples
 from prebuild_tasks.web.api.answers import ProblemAnswer
 from prebuild_tasks.web.api.links import BUILDS
-from prebuild_tasks.web.api.operations import JSON, AnswerDoc, NextCall, Operation
+from prebuild_tasks.web.api.operations import EVENT_STREAM, JSON, AnswerDoc, NextCall, Operation
 from prebuild_tasks.web.api.problems import MEDIA_TYPE
 
 _REF = "#/components/schemas/{model}"
@@ -106,6 +106,13 @@ def _parameters(operation: Operation) -> Iterator[dict[str, JsonValue]]:
     for name, schema in operation.query.model_json_schema(ref_template=_REF).get("properties", {}).items():
         plain = {key: value for key, value in schema.items() if key not in ("title", "description")}
         yield {"name": name, "in": "query", "description": schema.get("description", ""), "schema": plain}
+    if any(answer.stream for answer in operation.answers):
+        yield {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "description": "In a stream, the id of the last event that the client has",
+            "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+        }
     if operation.takes_key:
         yield {
             "name": "Idempotency-Key",
@@ -138,7 +145,10 @@ def _answer(answer: AnswerDoc, operation: Operation, refs: _Refs) -> dict[str, J
     described: dict[str, JsonValue] = {"description": answer.what, "headers": _headers(*names)}
     if answer.status != HTTPStatus.NO_CONTENT:
         schema: JsonValue = refs[answer.model, "serialization"] if answer.model else {"type": "string"}
-        described["content"] = {answer.media_type: {"schema": schema, "example": answer.example}}
+        content: dict[str, JsonValue] = {answer.media_type: {"schema": schema, "example": answer.example}}
+        if answer.stream:
+            content[EVENT_STREAM] = {"schema": {"type": "string"}, "example": answer.stream}
+        described["content"] = content
     if answer.links:
         described["links"] = {link.operation: _link(link) for link in answer.links}
     return described

@@ -15,6 +15,9 @@ from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.models import Nothing
 
 JSON, TEXT, HTML = "application/json", "text/plain; charset=utf-8", "text/html; charset=utf-8"
+EVENT_STREAM = "text/event-stream"
+CUT = "prebuild.cut"
+"""The extension of ASGI whose `abort` breaks the connection of a request, whatever is still to be sent."""
 METRICS = "text/plain; version=1.0.0; charset=utf-8"
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -45,6 +48,8 @@ class AnswerDoc:
     """Names of headers that it may have, or has, if `openapi` says that they are required."""
     links: tuple[NextCall, ...] = ()
     """What may come next."""
+    stream: str = ""
+    """An example of the event stream that the same route answers to who asks for one; empty: it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

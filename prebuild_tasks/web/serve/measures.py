@@ -84,7 +84,7 @@ class Measures:
         )
         self._used = self._gauge("prebuild_http_connections_in_use", "Connections to the database that requests use")
         self._waited = self._gauge("prebuild_http_connections_waiting", "Requests that wait for such a connection")
-
+        self._streams = self._gauge("prebuild_http_streams", "Streams of events that are open")
         self._of = cache(self._labelled)
 
     def _gauge(self, name: str, meaning: str) -> Gauge:
@@ -104,10 +104,11 @@ class Measures:
     def _labelled(self, route: str, method: str, status: int, principal: str) -> tuple[Counter, Histogram]:
         return self._requests.labels(route, method, str(status), principal), self._seconds.labels(route)
 
-    def set_connections(self, in_use: int, waiting: int) -> None:
-        """Set how many connections this process uses, and how many requests wait for one."""
-        self._used.set(in_use)
+    def set_open(self, *, connections: int, waiting: int, streams: int) -> None:
+        """Set how many connections this process uses, how many requests wait for one, and how many streams it has."""
+        self._used.set(connections)
         self._waited.set(waiting)
+        self._streams.set(streams)
 
     def render(self) -> str:
         """Return the metrics of all processes in the text format of Prometheus."""

@@ -53,6 +53,10 @@ class ServeOptions:
     """Requests of a token at once."""
     connections: int = 10
     """Connections to the database that requests use, per process."""
+    streams: int = 2000
+    """Streams of events at a time, per process."""
+    streams_per_token: int = 20
+    """Streams of one token, per process."""
 
     @property
     def connections_in_all(self) -> int:

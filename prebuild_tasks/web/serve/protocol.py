@@ -1,4 +1,7 @@
-"""Answers of the server itself to what never becomes a request. They are problems, as every other error."""
+"""Answers of the server itself to what never becomes a request. They are problems, as every other error.
+
+Requests get a way to break their connection.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from prebuild_tasks.web.api.operations import CUT
 from prebuild_tasks.web.api.problems import MEDIA_TYPE, ProblemDetails
 from prebuild_tasks.web.api.request_ids import HEADER
 from prebuild_tasks.web.api.responses import encoded
@@ -18,6 +22,11 @@ _MALFORMED = ProblemDetails(
 
 class ProblemProtocol(HttpToolsProtocol):
     """Tells with a problem that bytes are not a request, and closes the connection."""
+
+    def on_message_begin(self) -> None:
+        """Let the application break the connection: to close it would wait for a client that takes nothing."""
+        super().on_message_begin()
+        self.scope["extensions"] = {CUT: {"abort": self.transport.abort}}
 
     def send_400_response(self, msg: str) -> None:
         """Answer, in place of the sentence `msg` of the server."""

@@ -27,8 +27,8 @@ from prebuild_tasks.web.serve.refusals import Refusal
 from prebuild_tasks.web.serve.run import Served
 
 _UNAUTHENTICATED = 401
-_LOOK_AT_CONNECTIONS = 1.0
-"""Seconds between two looks at how many connections are in use."""
+_LOOK_AT_GAUGES = 1.0
+"""Seconds between two looks at how many connections are in use, and streams open."""
 
 
 def make_served(settings: Settings, options: ServeOptions) -> Served:
@@ -46,8 +46,8 @@ def make_served(settings: Settings, options: ServeOptions) -> Served:
 
 async def _keep_gauges(measures: Measures, door: Door) -> None:
     """Set the gauges of a process every second, because no request of one that hangs ends, and any may be asked."""
-    while not await door.stops_within(_LOOK_AT_CONNECTIONS):
-        measures.set_connections(door.in_use, door.waiting)
+    while not await door.stops_within(_LOOK_AT_GAUGES):
+        measures.set_open(connections=door.in_use, waiting=door.waiting, streams=door.places.taken)
 
 
 class HeadAsGet:

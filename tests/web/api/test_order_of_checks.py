@@ -97,6 +97,7 @@ ROUTES = {
     "redeliver": Route(
         "/v1/webhooks/off/deliveries/{delivery}/redeliver", 409, f"{HOOK}/deliveries/{NOWHERE}/redeliver"
     ),
+    "readEvents": Route("/v1/events"),
     "readConfig": Route("/v1/config"),
     "readOpenApi": Route("/openapi.json"),
     "readMetrics": Route("/metrics"),

@@ -88,6 +88,7 @@ ROWS = {
     "enableWebhook": Row(f"{HOOK}/enable", *ALL),
     "listDeliveries": Row(f"{HOOK}/deliveries", *ALL),
     "redeliver": Row(f"{HOOK}/deliveries/{{delivery}}/redeliver", *ALL),
+    "readEvents": Row("/v1/events", *SHOWN),
     "readConfig": Row("/v1/config", *ALL),
     "readOpenApi": Row("/openapi.json", *SHOWN),
     "readMetrics": Row("/metrics", *ALL),

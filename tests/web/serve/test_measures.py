@@ -56,7 +56,7 @@ def test_counts() -> None:
     refused = answered(401, www_authenticate='error="invalid_token"')
     for answer in (answered(201), answered(201), refused, answered(401)):
         measures.add(answer)
-    measures.set_connections(3, 1)
+    measures.set_open(connections=3, waiting=1, streams=2)
     values = samples(measures)
 
     def value(name: str, *labels: str) -> float:
@@ -67,7 +67,7 @@ def test_counts() -> None:
     assert value("refused_tokens_total", "invalid") == 1
     assert value("refused_tokens_total", "missing") == 1
     assert value("request_duration_seconds_count", "/v1/claims") == 4
-    assert (value("connections_in_use"), value("connections_waiting")) == (3, 1)
+    assert (value("connections_in_use"), value("connections_waiting"), value("streams")) == (3, 1, 2)
 
 
 def test_the_documentation_names_every_metric() -> None:

@@ -1,0 +1,185 @@
+"""Events: read the log, or listen to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from prebuild_tasks.access import Scope
+from prebuild_tasks.errors import EventsGoneError, InputError
+from prebuild_tasks.events import (
+    EventFilter,
+    Listener,
+    LoggedEvent,
+    is_asked_for,
+    newest_event,
+    read_events,
+    sees_event,
+)
+from prebuild_tasks.json_views import fields_of
+from prebuild_tasks.model.json_values import JsonObject
+from prebuild_tasks.model.names import PresetRef
+from prebuild_tasks.web.api import examples
+from prebuild_tasks.web.api.auth import bearer_of
+from prebuild_tasks.web.api.call import Call
+from prebuild_tasks.web.api.event_answers import EventPageAnswer
+from prebuild_tasks.web.api.links import EVENTS
+from prebuild_tasks.web.api.models import EventsQuery
+from prebuild_tasks.web.api.operations import CUT, EVENT_STREAM, AnswerDoc, Operation
+from prebuild_tasks.web.api.problems import problem
+
+LAST_EVENT_ID = "last-event-id"
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+"""A proxy that collected the answer first would show nothing until its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventSelection:
+    """What a token sees of the events that it asks for."""
+
+    listener: Listener
+    wanted: EventFilter
+
+    def sees(self, event: LoggedEvent) -> bool:
+        """Return whether the event is part of it."""
+        return sees_event(self.listener, event) and is_asked_for(self.wanted, event.event)
+
+
+async def read(call: Call) -> Response:
+    """Answer with a page of events, or with a stream if the client asks for one."""
+    query, last = call.query(EventsQuery), _last_event_id(call)
+    selection = EventSelection(Listener.of(call.principal), _wanted(query))
+    if EVENT_STREAM in call.request.headers.get("accept", "").lower():
+        return await _stream(call, selection, query.after if last is None else last)
+    page = await call.in_thread(
+        lambda: read_events(
+            call.runtime.database, query.after or 0, selection.wanted, selection.listener, limit=query.limit
+        )
+    )
+    return call.answer({"items": [fields_of(event) for event in page.items], "next": page.next})
+
+
+def _last_event_id(call: Call) -> int | None:
+    """Return the number of the last event that a client has. Raises ProblemError for one that is malformed."""
+    sent = call.request.headers.getlist(LAST_EVENT_ID)
+    if not sent:
+        return None
+    if len(sent) > 1 or not _NUMBER.fullmatch(sent[0]):
+        raise problem(400, "malformed_query", "the header Last-Event-ID is not the id of an event")
+    return int(sent[0])
+
+
+def _wanted(query: EventsQuery) -> EventFilter:
+    """Return the filter of a query. Raises ProblemError for a name that no pool can have."""
+    try:
+        pool = PresetRef.parse(query.pool).pool if query.pool else None
+    except InputError as error:
+        raise problem(400, "malformed_query", error.message, hint=error.hint) from None
+    return EventFilter(pool=pool, owner=query.owner, kinds=frozenset([query.kind] if query.kind else ()))
+
+
+async def _stream(call: Call, selection: EventSelection, after: int | None) -> Response:
+    # The pool has to exist within reach, and the position to be kept: the same read tells both.
+    begin = await call.in_thread(lambda: _begin(call, selection, after))
+    places, key = call.door.places, call.principal.key
+    places.take(key, call.principal.name)
+    # Nothing is awaited from here until the response is sent, which gives the place back.
+    return _Stream(_events(call, selection, begin), lambda: places.leave(key))
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    """Where a stream begins."""
+
+    after: int
+    oldest: int = 0
+    """The oldest event that is kept, if the client has missed some; else 0."""
+
+
+def _begin(call: Call, selection: EventSelection, after: int | None) -> _Begin:
+    """Return where a stream after a number begins, or for None one at the present end."""
+    database = call.runtime.database
+    start = newest_event(database) if after is None else after
+    try:
+        read_events(database, start, selection.wanted, selection.listener, limit=1)
+    except EventsGoneError as error:
+        return _Begin(error.oldest - 1, error.oldest)
+    return _Begin(start)
+
+
+async def _events(call: Call, selection: EventSelection, begin: _Begin) -> AsyncIterator[bytes]:
+    door, token = call.door, bearer_of(call.request)
+    # Without data, it tells no event, but a client that is cut off before the first one knows where to go on.
+    yield b"id: %d\n\n" % begin.after
+    if begin.oldest:
+        yield b"event: reset\ndata: %s\n\n" % json.dumps({"oldest": begin.oldest}).encode()
+    await door.after_answer(call.principal)  # the answer may have no end for days
+    until = door.token_watch.unless_ended(token, door.stopping.wait())
+    async with aclosing(door.streams.listen(selection, begin.after, until, _cut(call))) as chunks:
+        async for chunk in chunks:
+            yield chunk
+
+
+def _cut(call: Call) -> Callable[[], object]:
+    """Return what breaks the connection; without a server, what cancels the task that sends."""
+    if extension := (call.request.scope.get("extensions") or {}).get(CUT):
+        abort: Callable[[], object] = extension["abort"]
+        return abort
+    task = asyncio.current_task()
+    return task.cancel if task else bool
+
+
+class _Stream(StreamingResponse):
+    """A stream, which takes a place."""
+
+    media_type = EVENT_STREAM
+
+    def __init__(self, chunks: AsyncIterator[bytes], leave: Callable[[], None]) -> None:
+        """Take what is sent, and what gives the place back."""
+        super().__init__(chunks, headers=_HEADERS)
+        self._leave = leave
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Send the stream."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the chunks."""
+        try:
+            await super().stream_response(send)
+        finally:
+            await asyncio.shield(self._close())
+
+    async def _close(self) -> None:
+        """End what makes the chunks at once, and not when the garbage collector finds it."""
+        closing = getattr(self.body_iterator, "aclose", None)
+        if closing:
+            await closing()
+
+
+_PAGE: JsonObject = {"items": [examples.LOGGED_EVENT], "next": 1042}
+OPERATIONS = (
+    Operation(
+        method="GET", path=EVENTS, name="readEvents",
+        summary="Read what happened, in order; with `Accept: text/event-stream`, listen to it",
+        scope=Scope.READ, handle=read, query=EventsQuery, refusals=(404, 410),
+        answers=(
+            AnswerDoc(
+                what="The events after a number; `next` is the last of them", model=EventPageAnswer, example=_PAGE,
+                stream=examples.EVENT_STREAM,
+            ),
+        ),
+    ),
+)  # fmt: skip
