@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
 from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.schema import tables as m
 
+REMEMBERED = timedelta(days=1)
+"""How long `details_of` knows a request."""
 _ACTOR_MAX = 100
 """Characters of the actor as one text."""
 
@@ -45,3 +47,10 @@ def add_history(
     ]
     if rows:
         connection.execute(insert(m.History), rows)
+
+
+def details_of(connection: Connection, event: str, request: str, now: datetime) -> Mapping[str, object] | None:
+    """Return the details of the recent event that has a request's mark as `request` in them; None: there is none."""
+    query = select(m.History.details).where(m.History.at > now - REMEMBERED, m.History.event == event)
+    recent = connection.execute(query).scalars()
+    return next((details for details in recent if details and details.get("request") == request), None)
