@@ -171,14 +171,14 @@ def pool_json(pool: ListedPool) -> JsonValue:
 
 
 async def _operate(call: Call, change: Callable[[], OperationResult]) -> Response:
-    def work() -> OperationResult:
+    def work() -> tuple[dict[str, JsonValue], bool]:
         done = change()
         call.send_later(done.follow_up)
-        return done
+        affected: dict[str, JsonValue] = {"affected": fields_of(done.affected)} if done.affected else {}
+        return {"changed": done.changed, **affected}, done.replayed
 
-    done = await call.in_thread(work)
-    affected: dict[str, JsonValue] = {"affected": fields_of(done.affected)} if done.affected else {}
-    return call.answer({"changed": done.changed, **affected}, headers=REPLAYED if done.replayed else None)
+    body, replayed = await call.in_thread(work)
+    return call.answer(body, headers=REPLAYED if replayed else None)
 
 
 def _mark(call: Call, name: str) -> str:
