@@ -71,7 +71,7 @@ def miss(presets: str, reason: MissReason, outlook: Outlook) -> ClaimMissError:
         if pause.stored.get("until") is None:
             remedy = Remedy(RemedyKind.RESUME, pause.pool)
         elif at:
-            hint = f"try again at {at}, or have one built then"
+            hint = f"try again at {at}, or have one built from that time on"
     elif reason is MissReason.NOT_DESIRED and outlook.change:
         sentence += f", and becomes {outlook.change[1]} at {at}"
     return ClaimMissError(

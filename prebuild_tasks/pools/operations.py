@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, delete, func, insert, null, or_, select
 
 from prebuild_tasks.access import EVERYTHING, Reach, sees_preset_sql
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import InputError, NotFoundError, RefusedError
+from prebuild_tasks.errors import InputError, NotFoundError, RefusedError, RequestReusedError
 from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.names import VersionName
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
@@ -27,7 +27,7 @@ from prebuild_tasks.schema.conditions import (
     VERSION_OF_PRESET,
     is_active_sql,
 )
-from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.schema.history import add_history, details_of
 from prebuild_tasks.schema.lookup import pool_presets, resolve_preset
 from prebuild_tasks.schema.pauses import PAUSED_KEY, StoredPause
 from prebuild_tasks.schema.row_locks import lock_declaration
@@ -60,9 +60,14 @@ class OperationResult:
     """Turns of the affected pools."""
     affected: Affected | None = None
     """What `invalidate` replaces and leaves alone; None for any other operation."""
+    replayed: bool = False
+    """Whether the same request changed it before, and nothing now."""
 
 
-def pause(  # 7 arguments: the options of the command, by name, and who may use it
+_REPLAYED = OperationResult(changed=True, follow_up=FollowUp(), replayed=True)
+
+
+def pause(  # 8 arguments: the options of the command, by name, and who may use it
     database: Database,
     name: str = "",
     *,
@@ -70,19 +75,27 @@ def pause(  # 7 arguments: the options of the command, by name, and who may use 
     reason: str = "",
     seconds: float | None = None,
     until: datetime | None = None,
+    request: str = "",
     reach: Reach = EVERYTHING,
 ) -> OperationResult:
     """Stop reconciling a pool, or all pools if `name` is empty; claims go on.
 
     A pool is paused in all its versions, or in one version for a name with `@version`. The pause ends after `seconds`
-    or at `until`, or lasts until `resume`. Raises NotFoundError for a pool that does not exist within reach,
-    RefusedError for a reach that is too narrow, and InputError for an end that has passed.
+    or at `until`, or lasts until `resume`. A `request`, which is a mark in the history, pauses once.
+
+    Raises NotFoundError for a pool that does not exist within reach, RefusedError for a reach that is too narrow,
+    InputError for an end that has passed, and RequestReusedError for a request that paused otherwise.
     """
     _require_pools(reach, name)
     with database.write() as connection:
         # A version that is declared at the same time would miss the pause.
         lock_declaration(connection)
         now = database.now(connection)
+        details = {"request": request, "reason": reason, "until": until and until.isoformat(), "seconds": seconds}
+        if before := details_of(connection, "paused", request, now) if request else None:
+            if before != details:
+                raise RequestReusedError("the request paused the same for another reason or time")
+            return _REPLAYED
         if until is not None and until <= now:
             raise InputError(f"the pause would have ended at {until.isoformat()}", hint="name a later time, or none")
         ends = until if seconds is None else now + timedelta(seconds=seconds)
@@ -92,20 +105,26 @@ def pause(  # 7 arguments: the options of the command, by name, and who may use 
         preset_id = _pause_pool(connection, name, paused, reach) if name else None
         if preset_id is None:
             _pause_everything(connection, paused, actor, now)
-        _record(connection, "paused", now, actor, preset_id, reason)
+        kept = details if request else None
+        add_history(connection, "paused", now=now, actor=actor, preset_id=preset_id, reason=reason, details=kept)
     return OperationResult(changed=True, follow_up=FollowUp())
 
 
-def resume(database: Database, name: str = "", *, actor: str | Actor, reach: Reach = EVERYTHING) -> OperationResult:
+def resume(
+    database: Database, name: str = "", *, actor: str | Actor, request: str = "", reach: Reach = EVERYTHING
+) -> OperationResult:
     """Reconcile a pool again at once, or all pools if `name` is empty.
 
-    A pool is resumed in all its versions, or in one version for a name with `@version`. Raises NotFoundError for a pool
-    that does not exist within reach, and RefusedError for a reach that is too narrow.
+    A pool is resumed in all its versions, or in one version for a name with `@version`. A `request`, which is a mark in
+    the history, ends a pause once. Raises NotFoundError for a pool that does not exist within reach, and RefusedError
+    for a reach that is too narrow.
     """
     _require_pools(reach, name)
     with database.write() as connection:
         lock_declaration(connection)
         now = database.now(connection)
+        if request and details_of(connection, "resumed", request, now):
+            return _REPLAYED
         if name:
             within = sees_preset_sql(reach)
             presets = pool_presets(connection, name, within)
@@ -118,7 +137,8 @@ def resume(database: Database, name: str = "", *, actor: str | Actor, reach: Rea
             changed = connection.execute(delete(m.Setting).where(m.Setting.key == PAUSED_KEY)).rowcount > 0
             ids = _presets_with_prebuilds(connection)
         if changed:
-            _record(connection, "resumed", now, actor, preset_id, "")
+            kept = {"request": request} if request else None
+            add_history(connection, "resumed", now=now, actor=actor, preset_id=preset_id, details=kept)
     return OperationResult(changed=changed, follow_up=FollowUp.of(wake=ids if changed else ()))
 
 
@@ -183,7 +203,7 @@ def invalidate(database: Database, name: str, *, actor: str | Actor, reach: Reac
         changed = update(m.Preset).where(m.Preset.id == preset_id, *within).values(last_invalidated_at=now)
         if connection.execute(changed).rowcount != 1:
             raise _no_preset(name)
-        _record(connection, "invalidated", now, actor, preset_id, "")
+        add_history(connection, "invalidated", now=now, actor=actor, preset_id=preset_id)
         affected = _read_affected(connection, preset_id)
         others = {*pool_presets(connection, name, within)} - {preset_id}  # none for a name with a version
         affected = replace(affected, superseded=_count_running(connection, others))
@@ -236,7 +256,7 @@ def unblock(database: Database, name: str, *, actor: str | Actor, reach: Reach =
             )
         ).rowcount
         if changed:
-            _record(connection, "unblocked", database.now(connection), actor, preset_id, "")
+            add_history(connection, "unblocked", now=database.now(connection), actor=actor, preset_id=preset_id)
     return OperationResult(changed=bool(changed), follow_up=FollowUp.of(wake=[preset_id]))
 
 
@@ -278,9 +298,3 @@ def _presets_with_prebuilds(connection: Connection) -> Sequence[int]:
         .order_by(m.Preset.id)
     )
     return connection.execute(query).scalars().all()
-
-
-def _record(
-    connection: Connection, event: str, now: datetime, actor: str | Actor, preset_id: int | None, reason: str
-) -> None:
-    add_history(connection, event, now=now, actor=actor, preset_id=preset_id, reason=reason)

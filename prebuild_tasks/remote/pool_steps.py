@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -125,7 +126,9 @@ def builds_steps(url: str, *, preset: str, status: str, since: datetime | None, 
     return [view for view in views if since is None or view.created_at >= since]
 
 
-_ALIKE = ("pause", "resume", "unblock", "reconcile")
+_KEYED = ("pause", "resume")
+"""Operations that take a key, so that a retry does not undo what somebody else has done since."""
+_ALIKE = ("unblock", "reconcile")
 """Operations that have the same result when they are carried out twice.
 
 A second `invalidate` has not: it also replaces what the pool has begun to build since the first one.
@@ -135,12 +138,14 @@ A second `invalidate` has not: it also replaces what the pool has begun to build
 def operate_steps(url: str, preset: str, action: str, body: JsonObject | None = None) -> Steps[JsonObject]:
     """Pause, resume, unblock, invalidate or reconcile a pool, or all pools if `preset` is empty.
 
-    If an earlier try may have been carried out, something was `changed`, though the last try did not change it.
+    If an earlier try may have been carried out, something was `changed`, though the last try did not change it; with a
+    key, the answer tells.
     """
     path = _pool(preset, action) if preset else path_of("pools", action)
-    answer = yield RemoteCall("POST", path, body=body, repeats_alike=action in _ALIKE)
+    key = str(uuid.uuid4()) if action in _KEYED else ""
+    answer = yield RemoteCall("POST", path, body=body, key=key, repeats_alike=action in _ALIKE)
     done = object_of(answer, url)
-    return {**done, "changed": True} if answer.may_be_second and "changed" in done else done
+    return {**done, "changed": True} if answer.may_be_second and not key and "changed" in done else done
 
 
 def read_build_steps(url: str, build: str) -> Steps[BuildView]:

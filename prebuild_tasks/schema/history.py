@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select
 from sqlalchemy.orm import InstrumentedAttribute
@@ -13,6 +13,8 @@ from prebuild_tasks.db.base import UuidText
 from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.schema import tables as m
 
+REMEMBERED = timedelta(days=1)
+"""How long `details_of` knows a request."""
 _ACTOR_MAX = 100
 """Characters of the actor as one text."""
 
@@ -95,3 +97,10 @@ def _row(record: Record, now: datetime) -> dict[str, object]:
         "reason": record.reason,
         "details": dict(record.details) if record.details else None,
     }
+
+
+def details_of(connection: Connection, event: str, request: str, now: datetime) -> Mapping[str, object] | None:
+    """Return the details of the recent event that has a request's mark as `request` in them; None: there is none."""
+    query = select(m.History.details).where(m.History.at > now - REMEMBERED, m.History.event == event)
+    recent = connection.execute(query).scalars()
+    return next((details for details in recent if details and details.get("request") == request), None)

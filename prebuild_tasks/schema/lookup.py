@@ -52,7 +52,7 @@ def find_workspace(connection: Connection, name: str, *conditions: ColumnElement
     return rows[0]
 
 
-def has_id_sql(text: str) -> ColumnElement[bool]:
+def has_id(text: str) -> ColumnElement[bool]:
     """Build the condition that a workspace has this id, which nothing fulfils if the text is not one."""
     identity = as_id(text)
     return m.Workspace.id == identity if identity else false()

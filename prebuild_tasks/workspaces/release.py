@@ -17,7 +17,7 @@ from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER, Bui
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.history import add_history
-from prebuild_tasks.schema.lookup import FoundWorkspace, find_workspace, has_id_sql
+from prebuild_tasks.schema.lookup import FoundWorkspace, find_workspace, has_id
 from prebuild_tasks.schema.row_locks import for_no_key_update
 from prebuild_tasks.workspaces import transitions
 from prebuild_tasks.workspaces.follow_ups import FollowUp, NewBuild
@@ -59,7 +59,7 @@ def end_workspace(
     with database.write() as connection:
         now = database.now(connection)
         within = sees_workspace_sql(reach)
-        row = find_workspace(connection, name, *within, *([has_id_sql(workspace_id)] if workspace_id else []))
+        row = find_workspace(connection, name, *within, *([has_id(workspace_id)] if workspace_id else []))
         if not operator and row.owner == PREBUILDS_OWNER:
             raise RefusedError(
                 f"{row.name} is not claimed",

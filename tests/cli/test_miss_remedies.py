@@ -56,7 +56,7 @@ BLOCK = RefusedError("dev/small is not built", hint="unblock the pool", remedy=R
         (
             MissReason.EXPIRED, {"pause": ENDING, "change": (AT, 1)},
             ", and none is being built: dev/a is paused by op until 2026-03-02T03:00:00+00:00",
-            "try again at 2026-03-02T03:00:00+00:00, or have one built then: add --wait",
+            "try again at 2026-03-02T03:00:00+00:00, or have one built from that time on: add --wait",
         ),
         (
             MissReason.NOT_DESIRED, {"pause": ENDING},

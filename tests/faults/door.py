@@ -6,7 +6,7 @@ import random
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import func, select
@@ -31,7 +31,6 @@ EMPTY = "empty/small"
 DOOR_STEPS = [
     "claim.before_statement", "claim.before_commit", "claim.before_hand_over", "claim.before_answer", "claim.waiting",
 ]  # fmt: skip
-TOKEN = "portal"
 _EMPTY_POOL = (
     "  - name: empty\n    provisioner: simulated\n    config: {build_time: 0.1}\n"
     "    presets: [{name: small, desired: 0}]\n"
@@ -80,7 +79,9 @@ class Portal:
 
     def __init__(self, deployment: Cluster, url: str, clients: int, chance: random.Random, rest: float) -> None:
         self._sampler, self._rest = deployment.sampler, rest
-        token = deployment.asked(lambda database, _: _token(database))
+        self._name = f"portal{chance.randrange(10**9)}"
+        """Of its token, and the beginning of its owners' names: other portals of the deployment have others."""
+        token = deployment.asked(lambda database, _: _token(database, self._name))
         self._sessions = [RemoteSession(Login(url, token)) for _ in range(4)]
         self._over = threading.Event()
         self._guard = threading.Lock()
@@ -99,6 +100,15 @@ class Portal:
             thread.start()
         return self
 
+    def wait_for(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for a condition. Fail at once if a client has ended early: nobody might be left to bring it about."""
+
+        def is_over() -> bool:
+            assert not self.failed, self.failed
+            return condition()
+
+        wait_until(is_over, timeout=60, what=f"{what}, while the clients have met {dict(self.seen)},")
+
     def stop(self) -> None:
         """Stop once everybody has got what they asked for."""
         self._over.set()
@@ -112,7 +122,7 @@ class Portal:
         try:
             while not self._over.wait(chance.expovariate(1 / self._rest)):
                 number += 1
-                owner, key = f"portal-{client}-{number}", f"key.{client}.{number}"
+                owner, key = f"{self._name}-{client}-{number}", f"key.{client}.{number}"
                 request = ClaimRequest(owner, [chance.choice([EMPTY, *NAMES])], request_id=key)
                 answer = self._claim(session, request)
                 if chance.random() < 0.2:
@@ -158,14 +168,14 @@ class Portal:
     def check(self, database: Database) -> None:
         """Assert that everybody got exactly one workspace, that nobody who got none has one, and that all are gone."""
         assert not self.failed, self.failed
-        w, bound = m.Workspace, m.BoundRequest
+        w, bound, owners = m.Workspace, m.BoundRequest, f"{self._name}-%"
         with database.read() as connection:
-            owned = connection.execute(select(w.owner, w.id, w.deleted_at).where(w.owner.like("portal-%"))).all()
+            owned = connection.execute(select(w.owner, w.id, w.deleted_at).where(w.owner.like(owners))).all()
             keys = connection.execute(
-                select(bound.owner, bound.key, bound.workspace_id).where(bound.principal == TOKEN)
+                select(bound.owner, bound.key, bound.workspace_id).where(bound.principal == self._name)
             ).all()
             events = connection.execute(
-                select(func.count()).where(m.ClaimEvent.owner.like("portal-%"), m.ClaimEvent.workspace_id.is_not(None))
+                select(func.count()).where(m.ClaimEvent.owner.like(owners), m.ClaimEvent.workspace_id.is_not(None))
             ).scalar_one()
         assert {(row.owner, row.key): row.workspace_id for row in keys} == self.answered
         assert sorted((row.owner, row.id) for row in owned) == sorted(
@@ -174,6 +184,6 @@ class Portal:
         assert len(keys) == events == len(self.answered)
 
 
-def _token(database: Database) -> str:
-    request = NewTokenRequest(name=TOKEN, scope=Scope.CLAIM, any_owner=True)
+def _token(database: Database, name: str) -> str:
+    request = NewTokenRequest(name=name, scope=Scope.CLAIM, any_owner=True)
     return create_token(database, request, actor="test").text

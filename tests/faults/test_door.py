@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 from tests.faults.cluster import Cluster
 from tests.faults.door import DOOR_STEPS, Portal, door
 from tests.faults.trials import IN_CLUSTER, Report, in_turn, trials
-from tests.support.wait import wait_until
 
 pytestmark = IN_CLUSTER
 CLIENTS = 32
@@ -21,9 +21,9 @@ def test_row_20_serve_killed_at_each_step_of_a_claim(
         portal = Portal(deployment, balancer.url, CLIENTS, chance, rest=2.0).start()
         for step in in_turn(DOOR_STEPS, count, chance):
             # Else each process would die with its first claims, and who is unlucky would be served by none of them.
-            wait_until(lambda: len(balancer.ready) == len(balancer.ports), timeout=60, what="all serving processes")
+            portal.wait_for(lambda: len(balancer.ready) == len(balancer.ports), "all serving processes")
             deployment.arm(step, "SIGKILL")
-            wait_until(lambda step=step: deployment.struck(step), timeout=60, what=f"a death at {step}")  # type: ignore[misc]
+            portal.wait_for(partial(deployment.struck, step), f"a death at {step}")
         portal.stop()
         portal.check(deployment.asked(lambda database, _: database))
     deployment.calm()

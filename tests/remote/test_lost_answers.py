@@ -43,7 +43,8 @@ class LossyDoor:
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.raw_path.decode()
-        headers = {"Content-Type": "application/json"} if request.content else {}
+        sent = ("content-type", "idempotency-key")
+        headers = {name: request.headers[name] for name in sent if name in request.headers}
         answer = self.api.call(request.method, path, headers=headers, content=request.content)
         if request.method == "GET":
             return httpx.Response(answer.status_code, content=answer.content)
@@ -168,6 +169,22 @@ def test_an_operation_is_repeated_and_says_what_it_did(
     assert main([action, PRESET]) == 0
     assert capsys.readouterr().out.strip() == sentence
     assert door.statuses == [200, 200]
+
+
+@pytest.mark.parametrize(("action", "undone_by"), [("pause", "resume"), ("resume", "pause")])
+@pytest.mark.parametrize("pool", [PRESET, ""])
+def test_a_repeated_operation_does_not_undo_what_came_between(
+    action: str, undone_by: str, pool: str, door: LossyDoor, settings: Settings
+) -> None:
+    declare(door.api.database, settings, 1)
+    path = f"/v1/pools/{pool}".rstrip("/")
+    if action == "resume":
+        door.api.post(f"{path}/pause")
+    door.meanwhile = lambda: door.api.post(f"{path}/{undone_by}")
+    assert RemoteSession(login_to(URL, door.api.admin)).operate(pool, action)["changed"] is True
+    assert door.statuses == [200, 200]
+    is_paused = door.api.get(f"/v1/pools/{PRESET}").json()["reason"] == "paused"
+    assert is_paused == (undone_by == "pause")
 
 
 def test_an_invalidation_is_not_repeated(door: LossyDoor, database: Database, settings: Settings) -> None:

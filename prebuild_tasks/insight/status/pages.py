@@ -26,7 +26,7 @@ from prebuild_tasks.reconcile import next_change
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import constant
-from prebuild_tasks.schema.lookup import has_id_sql, pool_presets
+from prebuild_tasks.schema.lookup import has_id, pool_presets
 from prebuild_tasks.schema.rules import is_active
 from prebuild_tasks.workspaces import workspace_state_sql
 
@@ -93,7 +93,7 @@ def list_workspaces(
     if name:
         query = query.where(m.Workspace.name == name)
     if workspace_id:
-        query = query.where(has_id_sql(workspace_id))
+        query = query.where(has_id(workspace_id))
     if state:
         query = query.where(workspace_state_sql().in_([constant(WorkspaceState(state))]))
     with database.read() as connection:

@@ -51,7 +51,7 @@ class RedisCalls:
         self._messages = DirectMessages(url, settings.queue, timeout=_TIMEOUT)
         self._threads = Threads(_NUMBER, _TIMEOUT)
         self._sending, self._looking = _Rest(), _Rest()
-        """Apart, because Redis has less time for a detail, which is asked for more often."""
+        """Two, because Redis has less time for a detail, so that a message may be taken all the same."""
 
     async def request_turn(self, preset_id: int | None, name: str) -> bool:
         """Ask for the turn of a preset, or of all for None; return whether Redis took the message."""

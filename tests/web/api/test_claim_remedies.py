@@ -80,7 +80,7 @@ def test_a_miss_under_a_pause(api: Api, database: Database, settings: Settings, 
     assert bool(paused["next_change"]) is bool(minutes)
     if minutes:
         assert datetime.fromisoformat(paused["next_change"]) > datetime.now(UTC)
-        assert paused["hint"] == f"try again at {paused['next_change'][:19]}+00:00, or have one built then"
+        assert paused["hint"] == f"try again at {paused['next_change'][:19]}+00:00, or have one built from that time on"
         assert paused["remedy"]["kind"] == "wait_for_workspace"
         waited = send(api, paused["remedy"]["call"], wait=0.01)
         assert (waited.status_code, waited.json()["next_change"]) == (429, paused["next_change"])

@@ -57,6 +57,23 @@ def test_a_pool_is_paused_and_resumed(api: Api, database: Database, settings: Se
     assert (past.status_code, past.json()["code"]) == (422, "bad_input")
 
 
+def test_a_key_pauses_once(api: Api, database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    body, headers = {"reason": "moving", "duration": "2h"}, {"Idempotency-Key": "k"}
+    first = api.post(f"{POOL}/pause", json=body, headers=headers)
+    again = api.post(f"{POOL}/pause", json=body, headers=headers)
+    assert [answer.json() for answer in (first, again)] == [{"changed": True}] * 2
+    assert [answer.headers.get("Idempotent-Replayed") for answer in (first, again)] == [None, "true"]
+    assert len(events(database, "paused")) == 1
+    other = api.post(f"{POOL}/pause", json={"reason": "upgrade"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "request_reused")
+    assert api.post("/v1/pools/pause", json={"reason": "upgrade"}, headers=headers).status_code == 200
+    assert api.post("/v1/pools/resume", headers=headers).json() == {"changed": True}
+    token = api.token("operate")
+    assert "Idempotent-Replayed" not in api.post(f"{POOL}/pause", token, json=body, headers=headers).headers
+    assert len(events(database, "paused")) == 3
+
+
 def test_everything_is_paused_and_resumed(api: Api, database: Database, settings: Settings) -> None:
     declare(database, settings, 2)
     assert api.post("/v1/pools/pause", json={"reason": "moving"}).json() == {"changed": True}

@@ -34,6 +34,7 @@ from prebuild_tasks.web.api.answers import (
 )
 from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.examples import page_of
+from prebuild_tasks.web.api.keys import REPLAYED, idempotency_key, request_mark
 from prebuild_tasks.web.api.links import POOLS
 from prebuild_tasks.web.api.lists import Sort, after, page
 from prebuild_tasks.web.api.models import Nothing, PauseBody, PoolsQuery, ReportQuery
@@ -101,6 +102,7 @@ async def pause(call: Call) -> Response:
     """Pause a pool, or all of them."""
     name = await _find_any(call)
     call.query(Nothing)
+    request = _mark(call, name)
     body, actor = call.body(PauseBody), call.actor()
     seconds = parse_duration(body.duration) if body.duration else None
     return await _operate(
@@ -112,6 +114,7 @@ async def pause(call: Call) -> Response:
             reason=body.reason,
             until=body.until,
             seconds=seconds,
+            request=request,
             reach=call.principal.reach,
         ),
     )
@@ -121,8 +124,9 @@ async def resume(call: Call) -> Response:
     """End the pause of a pool, or of everything."""
     name = await _find_any(call)
     call.query(Nothing)
+    request = _mark(call, name)
     database, reach = call.runtime.database, call.principal.reach
-    return await _operate(call, lambda: pools.resume(database, name, actor=call.actor(), reach=reach))
+    return await _operate(call, lambda: pools.resume(database, name, actor=call.actor(), request=request, reach=reach))
 
 
 async def unblock(call: Call) -> Response:
@@ -167,13 +171,20 @@ def pool_json(pool: ListedPool) -> JsonValue:
 
 
 async def _operate(call: Call, change: Callable[[], OperationResult]) -> Response:
-    def work() -> dict[str, JsonValue]:
+    def work() -> tuple[dict[str, JsonValue], bool]:
         done = change()
         call.send_later(done.follow_up)
         affected: dict[str, JsonValue] = {"affected": fields_of(done.affected)} if done.affected else {}
-        return {"changed": done.changed, **affected}
+        return {"changed": done.changed, **affected}, done.replayed
 
-    return call.answer(await call.in_thread(work))
+    body, replayed = await call.in_thread(work)
+    return call.answer(body, headers=REPLAYED if replayed else None)
+
+
+def _mark(call: Call, name: str) -> str:
+    """Return the text by which the history knows the request about this pool; empty: it has no key."""
+    key = idempotency_key(call.request)
+    return request_mark(call.principal.key, f"{name}\0{key}") if key else ""
 
 
 def _name(call: Call) -> str:
@@ -234,11 +245,11 @@ _OF_ONE = (
     Operation(
         method="POST", path=f"{_ONE}/pause", name="pausePool", summary="Stop building and deleting prebuilds of a pool",
         scope=Scope.OPERATE, handle=pause, body=PauseBody, body_example=examples.PAUSE_BODY, of_pools=True,
-        refusals=(404, 422), answers=_CHANGED,
+        takes_key=True, refusals=(404, 422), answers=_CHANGED,
     ),
     Operation(
         method="POST", path=f"{_ONE}/resume", name="resumePool", summary="End the pause of a pool",
-        scope=Scope.OPERATE, handle=resume, of_pools=True, refusals=(404,), answers=_CHANGED,
+        scope=Scope.OPERATE, handle=resume, of_pools=True, takes_key=True, refusals=(404,), answers=_CHANGED,
     ),
     Operation(
         method="POST", path=f"{_ONE}/unblock", name="unblockPool", summary="Let a pool build again after failures",
@@ -257,11 +268,11 @@ _OF_ALL = (
     Operation(
         method="POST", path=f"{POOLS}/pause", name="pauseAllPools", summary="Stop building and deleting prebuilds",
         scope=Scope.OPERATE, handle=pause, body=PauseBody, body_example=examples.PAUSE_BODY, of_pools=True,
-        sees_all=True, refusals=(422,), answers=_CHANGED,
+        sees_all=True, takes_key=True, refusals=(422,), answers=_CHANGED,
     ),
     Operation(
         method="POST", path=f"{POOLS}/resume", name="resumeAllPools", summary="End the pause of everything",
-        scope=Scope.OPERATE, handle=resume, of_pools=True, sees_all=True, answers=_CHANGED,
+        scope=Scope.OPERATE, handle=resume, of_pools=True, sees_all=True, takes_key=True, answers=_CHANGED,
     ),
     Operation(
         method="POST", path=f"{POOLS}/reconcile", name="reconcileAllPools", summary="Give every pool its turn now",
