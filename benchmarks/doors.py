@@ -52,6 +52,7 @@ def product(bench: Bench, database: Database) -> Iterator[Door]:
     """Serve the API by one process, with limits that are never reached."""
     settings = bench.settings(database)
     environ = environment(settings, PREBUILD_SERVE_RATE="1000000", PREBUILD_SERVE_BURST="1000000000")
+    environ["PREBUILD_SERVE_STREAMS_PER_TOKEN"] = "1000"
     environ["PREBUILD_LOG_LEVEL"] = "INFO"  # it writes a line per request, as it does in service
     with _running([BIN / "prebuild", "serve", "--port", "0"], environ, bench.directory / "serve.log") as (
         line,
@@ -71,6 +72,15 @@ def floor(bench: Bench, database: Database) -> Iterator[Door]:
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "benchmarks.floors.door", request]
     with _running(command, environ, bench.directory / "door.log") as (line, process):
+        yield Door(int(line), process)
+
+
+@contextmanager
+def fan_out(bench: Bench) -> Iterator[Door]:
+    """Serve streams by a plain server, which sends an event to all who listen ten times a second."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "benchmarks.floors.fan_out"]
+    with _running(command, environ, bench.directory / "fan_out.log") as (line, process):
         yield Door(int(line), process)
 
 
