@@ -142,7 +142,7 @@ FILTERS = [
 ]
 
 
-@pytest.mark.parametrize("wanted", FILTERS, ids=str)
+@pytest.mark.parametrize("wanted", FILTERS, ids=["pool", "owner", "kinds", "all"])
 def test_only_what_is_asked_for(busy: Database, wanted: EventFilter) -> None:
     shown = read_events(busy, 0, wanted).items
     assert shown
