@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-
-from prebuild_tasks.clock import utcnow
+from datetime import UTC, datetime
 
 PER_SECOND = 10
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\nid: 0\n\n"
@@ -37,7 +36,8 @@ async def serve() -> None:
     while True:
         await asyncio.sleep(1 / PER_SECOND)
         number += 1
-        data = json.dumps({"id": number, "at": utcnow().isoformat(), **_EVENT})
+        now = datetime.now(UTC)  # noqa: TID251 - a floor is free of the product
+        data = json.dumps({"id": number, "at": now.isoformat(), **_EVENT})
         sent = f"id: {number}\nevent: paused\ndata: {data}\n\n".encode()
         for writer in writers:
             writer.write(sent)

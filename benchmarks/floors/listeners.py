@@ -13,9 +13,7 @@ import selectors
 import socket
 import sys
 from collections.abc import Sequence
-from datetime import datetime
-
-from prebuild_tasks.clock import utcnow
+from datetime import UTC, datetime
 
 _AT = re.compile(rb'"at": ?"([^"]+)"')
 _RECEIVED = 1 << 16
@@ -60,7 +58,7 @@ def main(port: int, tokens: Sequence[str], number: int) -> None:
                 for each in delays.values():
                     each.clear()
                 continue
-            content, now = key.data.recv(_RECEIVED), utcnow()
+            content, now = key.data.recv(_RECEIVED), datetime.now(UTC)  # noqa: TID251 - free of the product
             if not content:
                 raise RuntimeError("a stream ended")
             delays[key.data] += [

@@ -65,7 +65,7 @@ def test_the_command_line_from_afar(up: Service, tmp_path: Path) -> None:
 
 def test_serve_refuses_what_would_show_tokens(up: Service) -> None:
     assert "in the clear" in up.run("serve", "--bind", "0.0.0.0", expect=2)
-    assert "every address" in up.run("serve", "--behind-proxy", "--trusted-proxies", "0.0.0.0/0", expect=2)
+    assert "every IPv4 address" in up.run("serve", "--behind-proxy", "--trusted-proxies", "0.0.0.0/0", expect=2)
     assert "cannot listen" in up.run("serve", expect=2)
 
 
