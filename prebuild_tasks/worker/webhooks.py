@@ -29,7 +29,7 @@ def sends_webhooks(app: Celery) -> bool:
     return load_settings().queue(WEBHOOKS) in app.amqp.queues.consume_from
 
 
-def leave_webhooks_if_forking(instance: WorkController, **_: Any) -> None:
+def leave_webhooks_if_forking(instance: Any, **_: Any) -> None:
     """Let a worker whose pool forks leave the queue of webhooks to others: its children would inherit connections."""
     from celery.concurrency.prefork import TaskPool
 
