@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.messaging import Messages
     from prebuild_tasks.provisioners import Provisioners
     from prebuild_tasks.reconcile import Locks, Reconciler
-    from prebuild_tasks.webhooks import Webhooks
+    from prebuild_tasks.webhooks import DeliveryRunner, Webhooks
 
 
 class Runtime:
@@ -47,6 +47,12 @@ class Runtime:
 
         allowed = AllowedReceivers.of(self.settings.webhook_allow)
         return Webhooks(self.database, self.keys, allowed, EventLog(self.database))
+
+    def delivery_runner(self, name: str) -> DeliveryRunner:
+        """Return what makes deliveries in the name of this process. Raises InputError as `keys` does."""
+        from prebuild_tasks.webhooks import AllowedReceivers, DeliveryRunner
+
+        return DeliveryRunner(self.database, self.keys, AllowedReceivers.of(self.settings.webhook_allow), name)
 
     @cached_property
     def locks(self) -> Locks:

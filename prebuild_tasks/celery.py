@@ -2,6 +2,7 @@
 
 celery -A prebuild_tasks worker -Q prebuild.events,prebuild.reconcile,prebuild.claims,prebuild.default   (control)
 celery -A prebuild_tasks worker -P threads -Q prebuild.builds                                            (builds)
+celery -A prebuild_tasks worker -P threads -Q prebuild.webhooks                                          (webhooks)
 celery -A prebuild_tasks beat
 
 The configuration, in `worker/config.py`, is read when the app is first used. There is one exception: when the command

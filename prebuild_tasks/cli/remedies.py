@@ -30,18 +30,19 @@ def spell_recommendation(item: Recommendation) -> str:
 
 
 def celery_arguments(settings: Settings, host: str = "%h") -> Mapping[str, Sequence[str]]:
-    """Return the arguments after `celery -A prebuild_tasks` that start a worker, the builds worker and beat.
+    """Return the arguments after `celery -A prebuild_tasks` that start each worker, and beat.
 
-    The keys are `worker`, `builds` and `beat`. These commands are spelled elsewhere only in the Procfile, the compose
-    file and the documentation, which are tested against this.
+    The keys are `worker`, `builds`, `webhooks` and `beat`. These commands are spelled elsewhere only in the Procfile,
+    the compose file and the documentation, which are tested against this.
     """
-    from prebuild_tasks.messaging import BUILDS, CONTROL
+    from prebuild_tasks.messaging import BUILDS, CONTROL, WEBHOOKS
 
     queues = ",".join(settings.queue(name) for name in CONTROL)
     concurrency = str(settings.build_concurrency)
     return {
         "worker": ("worker", "-n", f"worker@{host}", "-c", "2", "-Q", queues),
         "builds": ("worker", "-n", f"builds@{host}", "-P", "threads", "-c", concurrency, "-Q", settings.queue(BUILDS)),
+        "webhooks": ("worker", "-n", f"webhooks@{host}", "-P", "threads", "-c", "2", "-Q", settings.queue(WEBHOOKS)),
         "beat": ("beat",),
     }
 

@@ -20,10 +20,11 @@ class StartCommands:
 
     worker: str
     builds: str
+    webhooks: str
     beat: str
 
 
-EMBEDDED = StartCommands("prebuild up", "prebuild up", "prebuild up")
+EMBEDDED = StartCommands("prebuild up", "prebuild up", "prebuild up", "prebuild up")
 """On one machine, `prebuild up` starts all of them."""
 
 

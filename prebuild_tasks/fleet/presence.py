@@ -23,8 +23,9 @@ from prebuild_tasks.schema import tables as m
 
 log = get_logger(__name__)
 
-Role = Literal["worker", "builds", "beat"]
-"""A control worker; a worker that consumes a builds queue, whatever else it consumes; beat."""
+Role = Literal["worker", "builds", "beat", "webhooks"]
+"""A control worker; a worker that consumes a builds queue, whatever else it consumes; beat; a worker that only sends
+webhooks."""
 BUILDS_ROLE: Role = "builds"
 
 _ANNOUNCEMENTS_PER_TIMEOUT = 4

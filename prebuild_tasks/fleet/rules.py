@@ -17,7 +17,7 @@ class Process:
     name: str
     """`host/process id/machine/random/machine id`; release 0.1 has no machine id."""
     role: str
-    """`worker`, `builds` or `beat`."""
+    """`worker`, `builds`, `beat` or `webhooks`."""
     host: str
     queues: tuple[str, ...]
     """Full names of the queues that it consumes; none while it has no connection to Redis."""

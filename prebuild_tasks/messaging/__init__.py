@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         RUN_BUILD,
         SWEEP,
         SWEEP_RESOURCES_ON_HOST,
+        WEBHOOKS,
     )
     from prebuild_tasks.messaging.redis import (
         access_refused,
@@ -56,6 +57,7 @@ __all__ = [
     "RUN_BUILD",
     "SWEEP",
     "SWEEP_RESOURCES_ON_HOST",
+    "WEBHOOKS",
     "DirectMessages",
     "Messages",
     "Publisher",
@@ -94,6 +96,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "RUN_BUILD",
                 "SWEEP",
                 "SWEEP_RESOURCES_ON_HOST",
+                "WEBHOOKS",
             ),
             "redis": (
                 "access_refused",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-QUEUES = EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = ("events", "reconcile", "builds", "claims", "default")
-"""Short names of the queues; `Settings.queue` gives the full ones."""
+EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT = ("events", "reconcile", "builds", "claims", "default")
+WEBHOOKS = "webhooks"
+QUEUES = (EVENTS, RECONCILE, BUILDS, CLAIMS, DEFAULT, WEBHOOKS)
+"""Short names of the queues; `Settings.queue` gives the full ones.
+
+Nothing is sent to `webhooks`: a worker that consumes it makes the deliveries, which are rows of the database.
+"""
 CONTROL = (EVENTS, RECONCILE, CLAIMS, DEFAULT)
 """Queues that a control worker consumes."""
 

@@ -30,7 +30,7 @@ class Worker(Base):
     ended_at: Mapped[datetime | None]
     """When it announced its end. NULL: it runs, or it died."""
     role: Mapped[str] = mapped_column(String(20), server_default="builds")
-    """`worker`, `builds` or `beat`."""
+    """`worker`, `builds`, `beat` or `webhooks`."""
     queues: Mapped[list[str] | None]
     """Full names of the queues that it consumes. NULL: unknown."""
     version: Mapped[str] = mapped_column(String(40), server_default="")

@@ -27,6 +27,7 @@ from prebuild_tasks.messaging import (
     RUN_BUILD,
     SWEEP,
     SWEEP_RESOURCES_ON_HOST,
+    WEBHOOKS,
     broker_url,
 )
 from prebuild_tasks.model.terminal import escaped
@@ -96,7 +97,7 @@ def celery_configuration(settings: Settings) -> dict[str, object]:
         "accept_content": ["json"],
         "enable_utc": True,
         "timezone": "UTC",
-        "task_queues": [queue_of(settings, name) for name in (EVENTS, RECONCILE, CLAIMS, DEFAULT, BUILDS)],
+        "task_queues": [queue_of(settings, name) for name in (EVENTS, RECONCILE, CLAIMS, DEFAULT, BUILDS, WEBHOOKS)],
         "task_default_queue": default,
         "task_default_exchange": default,
         "task_default_routing_key": default,

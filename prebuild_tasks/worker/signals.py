@@ -27,8 +27,15 @@ from celery.signals import (
 )
 
 from prebuild_tasks.config import load_settings
-from prebuild_tasks.messaging import BUILDS
+from prebuild_tasks.messaging import BUILDS, WEBHOOKS
 from prebuild_tasks.worker.init import warn_without_init
+from prebuild_tasks.worker.pooler import name_pooler, name_pooler_of_beat
+from prebuild_tasks.worker.webhooks import (
+    leave_webhooks_if_forking,
+    require_webhook_keys,
+    sends_webhooks,
+    start_webhooks,
+)
 
 if TYPE_CHECKING:
     from prebuild_tasks.db.engine import Database
@@ -39,9 +46,11 @@ def connect_handlers() -> None:
     """Connect all handlers of this module; again has no effect."""
     setup_logging.connect(configure_logs)
     celeryd_after_setup.connect(consume_own_host)
+    celeryd_after_setup.connect(leave_webhooks_if_forking)
     worker_init.connect(require_schema)
     worker_init.connect(require_own_host)
     worker_init.connect(require_redis_access)
+    worker_init.connect(require_webhook_keys)
     worker_init.connect(shorten_shutdown)
     worker_ready.connect(announce_worker)
     beat_init.connect(announce_beat)
@@ -88,7 +97,7 @@ def require_schema(**_: Any) -> None:
         database = Database.of(load_settings())
         try:
             database.require_schema()
-            _name_pooler(database)
+            name_pooler(database)
         finally:
             # Before any fork, because processes must not share a connection.
             database.close()
@@ -155,10 +164,16 @@ def announce_worker(sender: Any, **_: Any) -> None:
         return sorted(queues.consume_from) if sender.is_connected else []
 
     remove_canceled_timers_regularly()
-    if load_settings().queue(BUILDS) not in consumed():
-        _announce("worker", consumed)
+    serves = set(consumed())
+    if serves == {load_settings().queue(WEBHOOKS)}:  # deliveries go on without Redis
+        start_webhooks(_announce("webhooks", lambda: sorted(queues.consume_from)).name)
         return
-    _announce("builds", consumed, end_beside_another_machine)
+    builds = load_settings().queue(BUILDS) in serves
+    presence = _announce("builds", consumed, end_beside_another_machine) if builds else _announce("worker", consumed)
+    if sends_webhooks(sender.app):
+        start_webhooks(presence.name)
+    if not builds:
+        return
     warn_without_init()
     _look_after_builds(sender)
     _serve_again()
@@ -255,25 +270,6 @@ def _look_after_builds(consumer: Any) -> None:
         slots.start()
         for signal in (worker_shutting_down, worker_shutdown):  # `control shutdown` sends only the second
             signal.connect(lambda **_: slots.stop(), weak=False)
-
-
-def _name_pooler(database: Database) -> None:
-    """Say on standard error that a pooler in transaction mode is in between, which the settings do not name."""
-    from prebuild_tasks.db.pooler import pooler_problem, shares_connections
-    from prebuild_tasks.worker.config import sentence
-
-    if shares_connections(database):
-        sys.stderr.write(sentence(pooler_problem(database)))
-
-
-def name_pooler_of_beat() -> None:
-    """Say the same when beat starts."""
-    from prebuild_tasks.db.engine import Database
-    from prebuild_tasks.errors import PrebuildError
-
-    # A database that cannot be reached does not end beat, which waits for it.
-    with suppress(PrebuildError), closing(Database.of(load_settings())) as database:
-        _name_pooler(database)
 
 
 def _announce(

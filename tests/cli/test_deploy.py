@@ -44,7 +44,7 @@ def test_compose_and_procfile_run_the_same_commands(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["worker", "builds", "beat"])
+@pytest.mark.parametrize("name", ["worker", "builds", "webhooks", "beat"])
 def test_the_procfile_starts_what_the_remedies_name(name: str) -> None:
     """The Procfile leaves the builds' concurrency to the settings, so that PREBUILD_BUILD_CONCURRENCY takes effect."""
     told = getattr(start_commands(Settings()), name)
@@ -149,7 +149,8 @@ def test_the_example_names_every_variable_of_compose_and_no_other() -> None:
 
 
 def test_probes_look_at_the_heartbeats_of_their_own_role() -> None:
-    for name, role in {"worker": "worker", "builds": "builds", "builds-docker": "builds", "beat": "beat"}.items():
+    for name in ("worker", "builds", "builds-docker", "webhooks", "beat"):
+        role = name.partition("-")[0]
         assert SERVICES[name]["healthcheck"]["test"] == ["CMD", "prebuild", "health", "--role", role]
 
 
@@ -163,7 +164,8 @@ def test_what_is_served_is_published() -> None:
     assert builds["ports"] == [f"{ports}:{ports}"]
     assert builds["environment"]["PREBUILD_WORKSPACE_BIND"] == "0.0.0.0"
     assert builds["environment"]["PREBUILD_PUBLIC_HOST"] == "${PREBUILD_PUBLIC_HOST:-localhost}"
-    assert all("workspaces:/data" in service["volumes"] for name, service in OURS.items() if name != "serve")
+    with_key = ("serve", "webhooks")
+    assert all("workspaces:/data" in service["volumes"] for name, service in OURS.items() if name not in with_key)
     assert {"redis", "postgres", "workspaces", "serve"} == set(COMPOSE["volumes"])
 
 
@@ -172,7 +174,7 @@ def test_the_http_api_is_published_on_loopback_through_nginx_alone() -> None:
     serve, nginx = SERVICES["serve"], SERVICES["nginx"]
     assert serve["command"] == f"prebuild serve --behind-proxy --trusted-proxies {subnet}"
     assert "ports" not in serve
-    assert serve["volumes"] == ["serve:/data"], "the key, out of reach of workspaces"
+    assert serve["volumes"] == SERVICES["webhooks"]["volumes"] == ["serve:/data"], "the key, out of reach of workspaces"
     assert nginx["ports"] == ["127.0.0.1:${SERVE_PORT:-8300}:8080"]
     assert (nginx["networks"], serve["networks"]) == (["door"], ["default", "door"])
     assert serve["healthcheck"]["test"] == ["CMD", "prebuild", "health", "--role", "serve"]

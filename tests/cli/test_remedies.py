@@ -22,7 +22,7 @@ from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.workspaces.follow_ups import FollowUp
 
 PACKAGE = Path(prebuild_tasks.__file__).parent
-START = StartCommands("start worker", "start builds", "start beat")
+START = StartCommands("start worker", "start builds", "start webhooks", "start beat")
 ELSEWHERE = (
     "export PREBUILD_DATA_DIR=DIRECTORY, or PREBUILD_DATABASE_URL=URL; "
     "to create an empty one here: prebuild up, or: prebuild db upgrade"
@@ -233,6 +233,7 @@ def test_processes_are_started_as_the_procfile_starts_them() -> None:
         "prebuild.events,prebuild.reconcile,prebuild.claims,prebuild.default"
     )
     assert start.builds == "celery -A prebuild_tasks worker -n builds@%h -P threads -c 4 -Q prebuild.builds"
+    assert start.webhooks == "celery -A prebuild_tasks worker -n webhooks@%h -P threads -c 2 -Q prebuild.webhooks"
     assert start.beat == "celery -A prebuild_tasks beat"
 
 

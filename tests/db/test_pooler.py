@@ -23,6 +23,7 @@ from prebuild_tasks.errors import BusyError, ClaimMissError, InputError
 from prebuild_tasks.insight.metrics.read import read_numbers
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.worker import signals
+from prebuild_tasks.worker.pooler import name_pooler_of_beat
 from tests.support.builders import PRESET, declare, fill, workspaces
 from tests.support.encodings import in_encoding
 from tests.support.pgbouncer import left_on_connections, needs_pgbouncer, pgbouncer
@@ -160,6 +161,6 @@ def test_worker_and_beat_name_it_when_they_start(
     for url, pooler, told in ((pooled_url, "", True), (pooled_url, "transaction", False)):
         monkeypatch.setenv("PREBUILD_DATABASE_URL", url)
         monkeypatch.setenv("PREBUILD_DATABASE_POOLER", pooler)
-        for start in (signals.require_schema, signals.name_pooler_of_beat):
+        for start in (signals.require_schema, name_pooler_of_beat):
             start()
             assert ("next: set PREBUILD_DATABASE_POOLER=transaction" in capsys.readouterr().err) is told

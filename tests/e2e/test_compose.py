@@ -22,7 +22,7 @@ from tests.support.service import ROOT, Service
 from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
-NAMES = ("worker", "builds", "beat", "exporter", "flower")
+NAMES = ("worker", "builds", "webhooks", "beat", "exporter", "flower")
 
 
 def filled(value: str) -> str:

@@ -23,7 +23,7 @@ from tests.support.wait import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.faults, pytest.mark.timeout(1800)]
 PORTAL = ("token", "create", "portal", "--scope", "claim", "--any-owner")
-PROCESSES = ("worker", "builds", "beat", "exporter", "serve", "nginx", "flower")
+PROCESSES = ("worker", "builds", "webhooks", "beat", "exporter", "serve", "nginx", "flower")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_the_commands_of_operating_fill_a_pool_and_stop_it(host: ComposeHost) ->
     claimed = json.loads(prebuild(compose, "claim", "dev/small", "--owner", "ada", "--json"))
     assert re.fullmatch(r"http://localhost:20[01]\d\d", claimed["url"])
     wait_until(lambda: answer(claimed["url"]) == 200, timeout=60, what="the claimed URL, from the host")
-    for name in ("worker", "builds", "beat", "serve", "nginx", "postgres", "redis"):
+    for name in ("worker", "builds", "webhooks", "beat", "serve", "nginx", "postgres", "redis"):
         wait_until(lambda name=name: state(host, name, "Health.Status") == "healthy", timeout=120, what=name)
     wait_until(lambda: answer(f"http://127.0.0.1:{ports['EXPORTER_PORT']}/metrics") == 200, timeout=60, what="metrics")
     flower = f"http://127.0.0.1:{ports['FLOWER_PORT']}"

@@ -52,7 +52,7 @@ def test_from_an_empty_database_to_a_full_pool(tmp_path: Path, postgres_url: str
         wait_until(lambda: answer(exporter) == 200, timeout=60, what="the exporter")
         metrics = fetch(exporter).decode()
         assert "prebuild_desired{" in metrics
-        for role in ("worker", "builds", "beat", "db", "redis", "serve"):
+        for role in ("worker", "builds", "webhooks", "beat", "db", "redis", "serve"):
             service.run("health", "--role", role)
         assert answer(f"http://127.0.0.1:{ports['PREBUILD_SERVE_PORT']}/v1/pools") == 401
         page = fetch(f"{flower}/tasks", PASSWORD).decode()

@@ -62,7 +62,7 @@ templates:
     config: {{start: "cat >&2; exit 1", delete: "cat >&2"}}
     presets: [{{name: small, desired: 1, parameters: *secret}}]
 """
-PROCESSES = ("worker", "builds", "beat", "exporter", "flower", "serve")
+PROCESSES = ("worker", "builds", "webhooks", "beat", "exporter", "flower", "serve")
 
 
 def test_no_secret_is_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,7 +219,7 @@ def test_flower_shows_the_workers_and_asks_for_a_password(make: Callable[..., Se
         return {name.split("@")[0] for name in workers}
 
     # It lists the processes that have answered by then: perhaps only one.
-    wait_until(lambda: names() == {"worker", "builds"}, timeout=60, what="both workers in Flower")
+    wait_until(lambda: names() == {"worker", "builds", "webhooks"}, timeout=60, what="all workers in Flower")
     assert service.interrupt(up) == 0
     service.wait_gone()
 

@@ -16,7 +16,7 @@ from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import AuditError, InputError
 from prebuild_tasks.insight import Examination, RedisFact, Symptom, check_api, check_role, diagnose
-from prebuild_tasks.messaging import BUILDS, RECONCILE
+from prebuild_tasks.messaging import BUILDS, RECONCILE, WEBHOOKS
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.model.text import span
 
@@ -26,6 +26,7 @@ class HealthRole(StrEnum):
 
     WORKER = "worker"
     BUILDS = "builds"
+    WEBHOOKS = "webhooks"
     BEAT = "beat"
     DB = "db"
     REDIS = "redis"
@@ -73,7 +74,8 @@ def _ask_database(settings: Settings, role: HealthRole, host: str, *, anywhere: 
         return False, error.message
     if role is HealthRole.DB:
         return True, f"the database {masked_url(settings.resolved_database_url)} answers"
-    queue = {HealthRole.WORKER: settings.queue(RECONCILE), HealthRole.BUILDS: settings.queue(BUILDS)}.get(role, "")
+    queues = {HealthRole.WORKER: RECONCILE, HealthRole.BUILDS: BUILDS, HealthRole.WEBHOOKS: WEBHOOKS}
+    queue = settings.queue(queues[role]) if role in queues else ""
     only_this_machine = not host and not anywhere
     where = "" if anywhere else host or settings.host
     machine = socket.gethostname() if only_this_machine else ""

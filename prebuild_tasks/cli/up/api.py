@@ -22,13 +22,9 @@ class Api:
         self._runtime, self._children = runtime, children
 
     def start(self) -> str:
-        """Start the process, and return where it is and how to use it, as a sentence.
-
-        Raises InputError if the installation's keys cannot be used.
-        """
+        """Start the process, and return where it is and how to use it, as a sentence."""
         if missing := missing_packages():
             return f"not served: {', '.join(missing)} is missing; pip install 'prebuild-tasks[serve]'"
-        _ = self._runtime.keys  # makes the one of the data directory, which the process then reads
         settings = self._runtime.settings
         path = keep_token(self._runtime.database, settings.data_dir, os_user())
         port = _free_port(settings.serve_port)

@@ -45,9 +45,9 @@ def up(
 ) -> None:
     """Run the whole service on this machine, and show its pools.
 
-    Starts Redis unless PREBUILD_REDIS_URL is set, migrates the database, and runs a control worker, a builds worker and
-    beat until Ctrl-C, and the HTTP API. Without a file, it declares an example. When pools are declared already, it
-    shows how the file differs from them, and starts with what is declared.
+    Starts Redis unless PREBUILD_REDIS_URL is set, migrates the database, and runs a control worker, a builds worker, a
+    webhooks worker and beat until Ctrl-C, and the HTTP API. Without a file, it declares an example. When pools are
+    declared already, it shows how the file differs from them, and starts with what is declared.
     """
     try:
         limit = parse_duration(timeout) if timeout else None

@@ -130,9 +130,11 @@ class Embedded:
         if not os.environ.get(EXAMPLE_REPO):
             self._name_repository()
         self._recover()
+        _ = self._runtime.keys  # makes the one of the data directory, which the processes then read
         for name, arguments in celery_arguments(settings, node_host(settings.host)).items():
             options = () if name == "beat" else ("--without-gossip", "--without-mingle")
             self._children.start(name, [*_CELERY, *arguments, *options, "--loglevel", "INFO"])
+        self._say("webhooks", "sent by a worker of their own; to create one: prebuild webhook create URL")
         if self._parts.flower:
             self._start_flower()
         if self._parts.serve:

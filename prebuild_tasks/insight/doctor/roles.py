@@ -20,7 +20,7 @@ def check_role(liveness: Liveness, role: str, queue: str, *, host: str = "", mac
         on_machine = not machine or process.machine in ("", machine)
         return (not host or process.host == host) and on_machine
 
-    kind = {"worker": "control worker", "builds": "builds worker"}.get(role, role)
+    kind = {"worker": "control worker", "builds": "builds worker", "webhooks": "webhooks worker"}.get(role, role)
     where = f" on {host}" if host else ""
     running = [
         process for process in (liveness.serving(queue) if queue else liveness.alive(role)) if is_wanted(process)
