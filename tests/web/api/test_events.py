@@ -115,7 +115,7 @@ def test_filters(busy: Api) -> None:
 @pytest.mark.parametrize(
     ("query", "status", "kind"),
     [
-        ({"pool": "dev/none"}, 404, "not-found"), ({"pool": "dev"}, 400, "malformed-query"),
+        ({"pool": "dev/none"}, 404, "not-found"), ({"pool": "dev"}, 404, "not-found"),
         ({"after": "-1"}, 400, "malformed-query"), ({"after": "x"}, 400, "malformed-query"),
         ({"after": str(10**18)}, 400, "malformed-query"), ({"limit": "0"}, 400, "malformed-query"),
         ({"limit": "501"}, 400, "malformed-query"), ({"kind": "party"}, 400, "malformed-query"),

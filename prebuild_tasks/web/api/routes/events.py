@@ -14,7 +14,7 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from prebuild_tasks.access import Scope
-from prebuild_tasks.errors import EventsGoneError, InputError
+from prebuild_tasks.errors import EventsGoneError, InputError, NotFoundError
 from prebuild_tasks.events import (
     EventFilter,
     Listener,
@@ -79,11 +79,11 @@ def _last_event_id(call: Call) -> int | None:
 
 
 def _wanted(query: EventsQuery) -> EventFilter:
-    """Return the filter of a query. Raises ProblemError for a name that no pool can have."""
+    """Return the filter of a query. Raises NotFoundError for a name that no pool can have."""
     try:
         pool = PresetRef.parse(query.pool).pool if query.pool else None
     except InputError as error:
-        raise problem(400, "malformed_query", error.message, hint=error.hint) from None
+        raise NotFoundError(error.message, hint=error.hint) from None
     return EventFilter(pool=pool, owner=query.owner, kinds=frozenset([query.kind] if query.kind else ()))
 
 
