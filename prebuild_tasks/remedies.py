@@ -17,6 +17,7 @@ class RemedyKind(StrEnum):
     """Redis, a control worker, a builds worker and beat, on one machine."""
     START_WORKER = "start_control_worker"
     START_BUILDS_WORKER = "start_builds_worker"
+    START_WEBHOOKS_WORKER = "start_webhooks_worker"
     START_BEAT = "start_beat"
     START_REDIS = "start_redis"
     START_WITH_INIT = "start_container_with_init"
@@ -133,6 +134,7 @@ _SENTENCES: Mapping[RemedyKind, str] = {
     RemedyKind.START_EVERYTHING: "start Redis, the workers and beat",
     RemedyKind.START_WORKER: "start a control worker",
     RemedyKind.START_BUILDS_WORKER: "start a builds worker",
+    RemedyKind.START_WEBHOOKS_WORKER: "start a webhooks worker",
     RemedyKind.START_BEAT: "start beat",
     RemedyKind.START_REDIS: "start Redis, or point PREBUILD_REDIS_URL at one that runs",
     RemedyKind.START_WITH_INIT: "start the container with an init: the image's own entry point, or another one",

@@ -157,6 +157,8 @@ def _spelling(remedy: Remedy, start: StartCommands) -> _Spelling:
             return _Spelling(start.worker, "add it to the -Q option of a worker")
         case RemedyKind.START_BUILDS_WORKER:
             return _Spelling(start.builds, "start one")
+        case RemedyKind.START_WEBHOOKS_WORKER:
+            return _Spelling(start.webhooks, "start one", "; to start a webhooks worker")
         case RemedyKind.START_BEAT:
             return _Spelling(start.beat, "start one")
         case RemedyKind.RESTART_OR_FORGET_HOST:

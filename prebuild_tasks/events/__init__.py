@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
+    from prebuild_tasks.events.lag import log_lag
     from prebuild_tasks.events.numbering import number_all_events, number_events
     from prebuild_tasks.events.reading import newest_event, read_events, read_log
     from prebuild_tasks.events.retention import note_pruned
@@ -21,6 +22,7 @@ __all__ = [
     "LoggedEvent",
     "LoggedPage",
     "is_asked_for",
+    "log_lag",
     "newest_event",
     "note_pruned",
     "number_all_events",
@@ -34,6 +36,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
         __name__,
         {
+            "lag": ("log_lag",),
             "numbering": (
                 "number_all_events",
                 "number_events",

@@ -8,6 +8,7 @@ from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
     from prebuild_tasks.webhooks.addresses import AllowedReceivers
+    from prebuild_tasks.webhooks.backlog import Backlog, read_backlog
     from prebuild_tasks.webhooks.deliveries import DeliveryKey, list_deliveries, read_delivery, redeliver, send_test
     from prebuild_tasks.webhooks.dispatch import dispatch_events
     from prebuild_tasks.webhooks.event_log import EventLog
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AllowedReceivers",
+    "Backlog",
     "DeliveryKey",
     "DeliveryRunner",
     "DeliveryStatus",
@@ -41,6 +43,7 @@ __all__ = [
     "Webhooks",
     "dispatch_events",
     "list_deliveries",
+    "read_backlog",
     "read_delivery",
     "redeliver",
     "send_test",
@@ -52,6 +55,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
         __name__,
         {
             "addresses": ("AllowedReceivers",),
+            "backlog": (
+                "Backlog",
+                "read_backlog",
+            ),
             "deliveries": (
                 "DeliveryKey",
                 "list_deliveries",

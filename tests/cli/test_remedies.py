@@ -34,6 +34,7 @@ SPELLED = {
     Remedy(K.START_EVERYTHING): ("run", "prebuild up"),
     Remedy(K.START_WORKER): ("start one", "start worker"),
     Remedy(K.START_BUILDS_WORKER): ("start one", "start builds"),
+    Remedy(K.START_WEBHOOKS_WORKER): ("start one", "start webhooks"),
     Remedy(K.START_BEAT): ("start one", "start beat"),
     Remedy(K.START_REDIS): ("start it with", UNREACHABLE),
     Remedy(K.START_WITH_INIT): (
@@ -132,6 +133,7 @@ JOINTS = {
     K.SHOW_FILE_SCHEMA: "; for its schema, see", K.SHOW_DISK_USE: "; to see what uses it", K.EXPLAIN_POOL: "; see",
     K.LIST_WORKSPACES: "; see", K.LIST_BUILDS: "; see", K.SHOW_CLOCK_STATE: "; see", K.SHOW_HISTORY: "; see",
     K.LIST_TOKENS: "; see", K.LIST_WEBHOOKS: "; see", K.LIST_DELIVERIES: "; see",
+    K.START_WEBHOOKS_WORKER: "; to start a webhooks worker",
 }  # fmt: skip
 """The words between a hint and a command that does not itself do what the hint says."""
 OPTIONS_OF = {

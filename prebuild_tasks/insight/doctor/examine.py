@@ -23,6 +23,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database, is_read_only
 from prebuild_tasks.db.pooler import pooler_problem, role_defaults, shares_connections
 from prebuild_tasks.errors import CannotBuildError, NotFoundError, PrebuildError
+from prebuild_tasks.events import log_lag
 from prebuild_tasks.fleet import Liveness, read_liveness
 from prebuild_tasks.insight.doctor.ask_api import look_at_api
 from prebuild_tasks.insight.doctor.facts import (
@@ -36,13 +37,14 @@ from prebuild_tasks.insight.doctor.facts import (
 )
 from prebuild_tasks.insight.doctor.silences import read_silences
 from prebuild_tasks.insight.status.problems import read_problems
-from prebuild_tasks.messaging import BUILDS, CONTROL, connect, in_cluster_mode, keys_needed, refused
+from prebuild_tasks.messaging import BUILDS, CONTROL, WEBHOOKS, connect, in_cluster_mode, keys_needed, refused
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.provisioners import Ports, Provisioner, Provisioners
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, installation_id, is_active_sql
 from prebuild_tasks.schema.pauses import global_pause, pause_holds
+from prebuild_tasks.webhooks import read_backlog
 
 _PATIENCE = 15.0
 """Seconds that a provisioner may take to list its resources."""
@@ -68,9 +70,9 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
     """
     control = tuple(settings.queue(name) for name in CONTROL)
     short_ports = settings.workspace_ports if Ports(settings).is_short(utcnow()) else ""
-    facts = Examination(control, settings.queue(BUILDS), disk=_disk(settings), short_ports=short_ports)
+    facts = Examination(control, settings.queue(BUILDS), settings.queue(WEBHOOKS), disk=_disk(settings))
     redis, waiting = _look_at_redis(settings, [*control, facts.builds_queue])
-    facts = replace(facts, redis=redis, waiting=waiting, api=look_at_api(settings))
+    facts = replace(facts, redis=redis, waiting=waiting, api=look_at_api(settings), short_ports=short_ports)
     try:
         schema = _schema(database)
         pooler = _trouble(pooler_problem(database)) if shares_connections(database) else None
@@ -89,6 +91,7 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
             zones = dict(_bad_timezones(connection))
             declared = _read_declared(connection)
             silences = read_silences(connection)
+            lag, backlog = log_lag(connection, now), read_backlog(connection, now)
         pools, tokens = read_problems(database, settings), list_tokens(database)
     except PrebuildError as error:
         return replace(facts, database=_trouble(error))
@@ -102,6 +105,8 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
         silences=silences,
         pools=pools,
         tokens=tokens,
+        log_lag=lag,
+        backlog=backlog,
         paused_by=str(paused.get("by", "somebody")) if paused and pause_holds(paused, now) else "",
         provisioners=list(_ask(declared, provisioners, may_list=_builds_on_this_host(life, settings))),
     )

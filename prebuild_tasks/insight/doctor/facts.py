@@ -11,6 +11,7 @@ from prebuild_tasks.fleet import Liveness
 from prebuild_tasks.insight.status.views import PoolCheck
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.remedies import Remedy
+from prebuild_tasks.webhooks import Backlog
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,8 @@ class Examination:
     """Full names of the queues of the control tasks."""
     builds_queue: str
     """Full name of the queue of builds that any host can run."""
+    webhooks_queue: str = ""
+    """Full name of the queue that webhooks workers consume."""
     database: Trouble | None = None
     schema: SchemaFact | None = None
     database_is_read_only: bool = False
@@ -157,6 +160,9 @@ class Examination:
     disk: DiskFact | None = None
     api: ApiFact | None = None
     tokens: Sequence[TokenView] = ()
+    log_lag: float = 0.0
+    """Seconds for which the oldest event without a number has lacked one; 0: there is none."""
+    backlog: Backlog | None = None
     short_ports: str = ""
     """The range of ports of this machine, if a port went to another workspace before its rest ended."""
     paused_by: str = ""

@@ -11,6 +11,7 @@ from prebuild_tasks.insight.doctor.facts import Examination, RedisFact, Trouble
 from prebuild_tasks.insight.doctor.findings import Finding, Symptom
 from prebuild_tasks.insight.doctor.pools import pool_findings
 from prebuild_tasks.insight.doctor.roles import last_seen, of_role, span_of
+from prebuild_tasks.insight.doctor.webhooks import webhook_findings
 from prebuild_tasks.model.text import number
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
@@ -39,6 +40,7 @@ def diagnose(facts: Examination) -> list[Finding]:
         _declared,
         _silences,
         door_findings,
+        webhook_findings,
         pool_findings,
     )
     return [finding for check in checks for finding in check(facts)]

@@ -174,6 +174,18 @@ _ALL = (
         "until the sweep is confirmed), confirmed, claimed (never removed)"
     ),
     Metric(
+        "prebuild_event_log_lag_seconds", "gauge", (),
+        "Age of the oldest event that has no number, so that nobody can read it yet; 0 if all have theirs"
+    ),
+    Metric(
+        "prebuild_webhook_deliveries", "gauge", ("state",),
+        "Deliveries to webhooks, by state: pending (of enabled webhooks, or under way) or dead (given up within a day)"
+    ),
+    Metric(
+        "prebuild_webhook_deliveries_oldest_age_seconds", "gauge", (),
+        "Age of the oldest pending delivery to an enabled webhook; 0 if there is none"
+    ),
+    Metric(
         "prebuild_queue_length", "gauge", ("queue",),
         "Messages in the queue; absent while Redis does not answer"
     ),

@@ -66,6 +66,10 @@ def _installation(families: Families, numbers: Numbers) -> None:
             families.add("prebuild_organization_workspaces_limit", (usage.name,), usage.max_workspaces)
     for state, number in numbers.strays.items():
         families.add("prebuild_strays", (state,), number)
+    families.add("prebuild_event_log_lag_seconds", (), numbers.log_lag)
+    families.add("prebuild_webhook_deliveries", ("pending",), numbers.backlog.pending)
+    families.add("prebuild_webhook_deliveries", ("dead",), numbers.backlog.dead)
+    families.add("prebuild_webhook_deliveries_oldest_age_seconds", (), numbers.backlog.oldest_age)
     liveness = numbers.liveness
     if liveness.tick_age is not None:
         families.add("prebuild_tick_age_seconds", (), liveness.tick_age)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select, text
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.events import log_lag
 from prebuild_tasks.fleet import Liveness
 from prebuild_tasks.insight.assessment import Assessment, assess, read_context
 from prebuild_tasks.messaging import BUILDS
@@ -26,6 +27,7 @@ from prebuild_tasks.schema.counters import Tally, read_totals
 from prebuild_tasks.schema.pauses import StoredPause, global_pause, pause_holds
 from prebuild_tasks.schema.rules import is_active
 from prebuild_tasks.upkeep import StrayState, stray_state_sql
+from prebuild_tasks.webhooks import Backlog, read_backlog
 
 STATEMENT_TIMEOUT_MS = 6000
 """Milliseconds after which PostgreSQL cancels a statement, so that a scrape does not wait for it."""
@@ -69,6 +71,9 @@ class Numbers:
     strays: Mapping[str, int]
     """Resources that belong to no known workspace, by the state that `prebuild sweep` shows."""
     liveness: Liveness
+    log_lag: float
+    """Seconds for which the oldest event without a number has lacked one; 0: there is none."""
+    backlog: Backlog
 
 
 def read_numbers(database: Database, settings: Settings) -> Numbers:
@@ -89,6 +94,8 @@ def read_numbers(database: Database, settings: Settings) -> Numbers:
             pending_age=_pending_age(connection, settings, now),
             strays=_strays(connection),
             liveness=context.liveness,
+            log_lag=log_lag(connection, now),
+            backlog=read_backlog(connection, now),
         )
 
 

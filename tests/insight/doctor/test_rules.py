@@ -26,10 +26,11 @@ from prebuild_tasks.insight.doctor.rules import diagnose
 from prebuild_tasks.insight.status.rules import PoolProblem
 from prebuild_tasks.insight.status.views import PoolCheck, PoolStatus
 from prebuild_tasks.model.names import PoolName, PresetRef
+from prebuild_tasks.webhooks import Backlog
 from tests.insight.doctor.processes import BEAT, BUILDER, BUILDS, CONTROL, WORKER, life, process
 from tests.insight.doctor.tokens import token
 
-START = StartCommands("celery worker", "celery builds", "celery beat")
+START = StartCommands("celery worker", "celery builds", "celery webhooks", "celery beat")
 REDIS = RedisFact("7.0.15", "noeviction", used=10, limit=0)
 POOL = PoolStatus(PresetRef("dev", "small"), 2, 0, 0, 0, 2, 0, "backoff", "", "no disk")
 EMPTY = PoolCheck(POOL, (PoolProblem.SHORT,), 2, timedelta(seconds=45))
@@ -45,6 +46,8 @@ WELL = Examination(
     liveness=life(WORKER, BUILDER, BEAT),
     provisioners=[ProvisionerFact("process", ("dev",))],
     disk=DISK,
+    webhooks_queue="p.webhooks",
+    backlog=Backlog(webhooks=0, pending=0, oldest_age=0, dead=0),
 )
 
 
@@ -208,6 +211,19 @@ def test_nothing_is_wrong() -> None:
         ({"api": ApiFact("https://x", trouble="refused")}, Symptom.API_UNREACHABLE, "https://x: refused", "the proxy"),
         ({"api": ApiFact("https://x", "ready", "", True)}, Symptom.METRICS_OPEN, "without a token", "refuse /metrics"),
         ({"tokens": [token()]}, Symptom.TOKEN_EXPIRES, "portal expires in 3 d", "prebuild token rotate portal"),
+        ({"log_lag": 90.0}, Symptom.EVENTS_NOT_NUMBERED, "has no number", "celery webhooks"),
+        (
+            {"backlog": Backlog(webhooks=2, pending=3, oldest_age=1, dead=0)},
+            Symptom.NO_WEBHOOKS_WORKER,
+            "no webhooks worker is running, so 2 webhooks cannot be told of anything; none has been seen",
+            "start one: celery webhooks",
+        ),
+        (
+            {"backlog": Backlog(webhooks=0, pending=0, oldest_age=0, dead=3)},
+            Symptom.DELIVERIES_DEAD,
+            "given up within a day: 3",
+            "prebuild webhook list",
+        ),
         ({"pools": [EMPTY]}, Symptom.POOL_EMPTY, "dev/small has been empty for more than 45 s", "explain dev"),
         ({"pools": [BLOCKED]}, Symptom.POOL_BLOCKED, "nothing is built for dev/small: hard limited", "explain dev"),
     ],
@@ -222,6 +238,14 @@ def test_one_thing_is_wrong(changed: dict[str, Any], symptom: Symptom, sentence:
 def test_everything_that_can_be_wrong_is_in_the_table() -> None:
     [table] = [mark for mark in test_one_thing_is_wrong.pytestmark if mark.name == "parametrize"]  # type: ignore[attr-defined]
     assert {row[1] for row in table.args[1]} == set(Symptom)
+
+
+def test_a_webhooks_worker_is_no_other_worker() -> None:
+    sends = process("webhooks", "p.webhooks")
+    waiting = Backlog(webhooks=2, pending=3, oldest_age=1, dead=0)
+    assert diagnose(replace(WELL, liveness=life(WORKER, BUILDER, BEAT, sends), backlog=waiting)) == []
+    symptoms = [finding.symptom for finding in diagnose(replace(WELL, liveness=life(BEAT, sends)))]
+    assert symptoms == [Symptom.NO_WORKER, Symptom.NO_BUILDS_WORKER]
 
 
 def test_a_beat_that_was_killed_and_has_a_successor_is_none_of_two() -> None:

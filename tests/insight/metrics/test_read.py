@@ -56,6 +56,8 @@ def test_a_pool(database: Database, settings: Settings, scrape: Callable[[], Scr
         "prebuild_organization_workspaces{organization=default,state=claimed}": 1,
         "prebuild_organization_workspaces{organization=default,state=prebuild}": 3,
         "prebuild_organization_workspaces_limit{organization=default}": 20,
+        "prebuild_webhook_deliveries{state=pending}": 0, "prebuild_webhook_deliveries{state=dead}": 0,
+        "prebuild_webhook_deliveries_oldest_age_seconds": 0,
         "prebuild_processes{role=worker}": 0, "prebuild_reconciliation_paused": 0,
     }  # fmt: skip
     assert {name: found.get(name) for name in expected} == expected
