@@ -8,7 +8,7 @@ from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
     from prebuild_tasks.webhooks.addresses import AllowedReceivers
-    from prebuild_tasks.webhooks.backlog import Backlog, read_backlog
+    from prebuild_tasks.webhooks.backlog import read_backlog
     from prebuild_tasks.webhooks.deliveries import DeliveryKey, list_deliveries, read_delivery, redeliver, send_test
     from prebuild_tasks.webhooks.dispatch import dispatch_events
     from prebuild_tasks.webhooks.event_log import EventLog
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.webhooks.runner import DeliveryRunner
     from prebuild_tasks.webhooks.subscriptions import Webhooks
     from prebuild_tasks.webhooks.types import (
+        Backlog,
         DeliveryStatus,
         DeliveryView,
         EventBatch,
@@ -55,10 +56,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
         __name__,
         {
             "addresses": ("AllowedReceivers",),
-            "backlog": (
-                "Backlog",
-                "read_backlog",
-            ),
+            "backlog": ("read_backlog",),
             "deliveries": (
                 "DeliveryKey",
                 "list_deliveries",
@@ -72,6 +70,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "runner": ("DeliveryRunner",),
             "subscriptions": ("Webhooks",),
             "types": (
+                "Backlog",
                 "DeliveryStatus",
                 "DeliveryView",
                 "EventBatch",

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.webhooks.types import DeliveryStatus
+from prebuild_tasks.webhooks.types import Backlog, DeliveryStatus
 
 DEAD_SINCE = timedelta(days=1)
 """The time for which a delivery that was given up counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Deliveries of the webhooks that are enabled, and what was given up of any."""
-
-    webhooks: int
-    """Webhooks that events are sent to."""
-    pending: int
-    """Deliveries that are not made yet, those under way included."""
-    oldest_age: float
-    """Seconds since the oldest of them was written; 0: there is none."""
-    dead: int
-    """Deliveries that were given up within `DEAD_SINCE`."""
 
 
 def read_backlog(connection: Connection, now: datetime) -> Backlog:

@@ -160,3 +160,17 @@ class ReceiverAnswer:
     def is_success(self) -> bool:
         """Whether the receiver has taken the delivery."""
         return self.status is not None and 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Deliveries of the webhooks that are enabled, and what was given up of any."""
+
+    webhooks: int
+    """Webhooks that events are sent to."""
+    pending: int
+    """Deliveries that are not made yet, those under way included."""
+    oldest_age: float
+    """Seconds since the oldest of them was written; 0: there is none."""
+    dead: int
+    """Deliveries that were given up within the last day."""

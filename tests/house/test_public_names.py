@@ -54,7 +54,8 @@ ANSWERS = {
 }
 REMEDY = "(kind: 'RemedyKind', subject: 'str' = '', version: 'str' = '') -> None"
 REMEDY_KINDS = (
-    "start_everything start_control_worker start_builds_worker start_beat start_redis start_container_with_init "
+    "start_everything start_control_worker start_builds_worker start_webhooks_worker start_beat start_redis "
+    "start_container_with_init "
     "restart_or_forget_host "
     "forget_host_and_its_claimed_workspaces create_database create_database_on_server "
     "upgrade_schema show_settings show_schema_of_pools_file "

@@ -240,7 +240,7 @@ def test_everything_that_can_be_wrong_is_in_the_table() -> None:
     assert {row[1] for row in table.args[1]} == set(Symptom)
 
 
-def test_a_webhooks_worker_is_no_other_worker() -> None:
+def test_a_webhooks_worker_counts_as_no_other_one() -> None:
     sends = process("webhooks", "p.webhooks")
     waiting = Backlog(webhooks=2, pending=3, oldest_age=1, dead=0)
     assert diagnose(replace(WELL, liveness=life(WORKER, BUILDER, BEAT, sends), backlog=waiting)) == []

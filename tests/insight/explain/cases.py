@@ -29,7 +29,7 @@ from prebuild_tasks.reconcile.rules.wants import Quantities
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 MINUTE = timedelta(minutes=1)
 REF = "dev/small"
-START = StartCommands("start worker", "start builds", "start beat")
+START = StartCommands("start worker", "start builds", "start webhooks", "start beat")
 
 
 def facts(
