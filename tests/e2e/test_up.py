@@ -67,7 +67,7 @@ def test_the_main_job(make: Callable[..., Service]) -> None:
     for call in (["prebuild_tasks.reconcile_all"], ["prebuild_tasks.reconcile_preset", "--args", '["dev/small"]']):
         assert len(service.run("-A", "prebuild_tasks", "call", *call, program="celery").strip()) == 36
     ping = service.run("-A", "prebuild_tasks", "inspect", "--timeout", "5", "ping", program="celery")
-    assert "2 nodes online" in ping
+    assert "3 nodes online" in ping
 
     refused = service.run("up", expect=5)
     assert "another prebuild up" in refused
