@@ -121,6 +121,21 @@ def _is_unicode(stream: TextIO) -> bool:
     return (stream.encoding or "utf-8").lower().replace("-", "").replace("_", "").startswith("utf")
 
 
+def write_once(secret: str, note: str) -> None:
+    """Write what nobody can print again, and on a terminal a note that says so."""
+    write(secret)
+    if sys.stdout.isatty():
+        sys.stderr.write(f"{note}\n")
+
+
+def write_changed(name: str, state: str, *, changed: bool, as_json: bool) -> None:
+    """Write that something is in a state now, or was already."""
+    if as_json:
+        write_json({"name": name, "changed": changed})
+    else:
+        write(f"{name} is {state}" if changed else f"{name} was {state} already")
+
+
 def screen_width() -> int | None:
     """Return the columns of the terminal that standard output is; None: it is none."""
     return get_terminal_size().columns if sys.stdout.isatty() else None

@@ -1,4 +1,4 @@
-"""Instants on the command line, given as a duration before now or as a date."""
+"""Instants and durations on the command line. An instant is given as a duration before now or as a date."""
 
 from __future__ import annotations
 
@@ -38,3 +38,11 @@ def parse_instant(text: str, option: str, now: datetime) -> datetime:
     except ValueError:
         raise InputError(f"cannot read {option} {text!r} as a time", hint=f"write {FORMS}") from None
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def seconds_of(text: str, option: str) -> float:
+    """Return the seconds of a duration. Raises InputError, which names the option, for a text that is none."""
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise InputError(f"{option}: {error}") from None

@@ -35,6 +35,7 @@ from prebuild_tasks.cli.output import (
     write_rows,
 )
 from prebuild_tasks.cli.progress import Working
+from prebuild_tasks.cli.when import seconds_of
 from prebuild_tasks.errors import ClaimMissError, InputError, WaitStoppedError
 from prebuild_tasks.json_views import fields_of, result_of
 from prebuild_tasks.model.durations import parse_duration
@@ -87,10 +88,7 @@ def claim(
     parameters = dict(_pair(text) for text in param or [])
     if wait:
         _refuse_time_as_preset(presets or (), alone=not template)
-    try:
-        patience = parse_duration(timeout)
-    except ValueError as error:
-        raise InputError(f"--timeout: {error}") from None
+    patience = seconds_of(timeout, "--timeout")
     session = afar() or _database_session()
     request = ClaimRequest(
         owner=owner,

@@ -19,11 +19,10 @@ from prebuild_tasks.cli.completion import (
     complete_template,
 )
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json
+from prebuild_tasks.cli.when import seconds_of
 from prebuild_tasks.config import load_settings
-from prebuild_tasks.errors import InputError
 from prebuild_tasks.json_views import fields_of, to_json
 from prebuild_tasks.messaging import CLIENT_DEADLINE
-from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.model.names import VersionName
 from prebuild_tasks.model.text import listed, number
@@ -45,7 +44,7 @@ def pause(
     as_json: JsonOption = False,
 ) -> None:
     """Stop creating and deleting prebuilds in one pool or in all. Claims go on."""
-    seconds = _seconds(until, "--for") if until else None
+    seconds = seconds_of(until, "--for") if until else None
     sentence = f"{preset or 'everything'} is paused" + (f" for {until}" if until else "")
     if remote := afar():
         ends = {"duration": f"{seconds:.3f}s"} if seconds is not None else {}  # by the clock of the server
@@ -146,7 +145,7 @@ def extend(
     as_json: JsonOption = False,
 ) -> None:
     """Move the end of a claimed workspace to a later time."""
-    seconds = _seconds(duration, "DURATION")
+    seconds = seconds_of(duration, "DURATION")
     if remote := afar():
         until = remote.extend(workspace, seconds)
     else:
@@ -177,13 +176,6 @@ def forget(
 
 def _open_runtime() -> Runtime:
     return opened(Runtime(load_settings()))
-
-
-def _seconds(text: str, name: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise InputError(f"{name}: {error}") from None
 
 
 def _outcome(body: JsonObject) -> tuple[bool, Affected | None]:

@@ -11,10 +11,10 @@ import typer
 
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.output import write
+from prebuild_tasks.cli.when import seconds_of
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.errors import InputError, UnreachableError
 from prebuild_tasks.logs import configure_logging, get_logger
-from prebuild_tasks.model.durations import parse_duration
 
 log = get_logger(__name__)
 
@@ -63,8 +63,8 @@ def serve(
             behind_proxy=behind_proxy,
             trusted_proxies=proxy_networks(trusted_proxies or ()),
             public_url=settings.public_url,
-            keep_alive=_seconds(keep_alive, "--keep-alive"),
-            drain=_seconds(drain, "--drain"),
+            keep_alive=seconds_of(keep_alive, "--keep-alive"),
+            drain=seconds_of(drain, "--drain"),
             metrics_open=metrics_open,
             rate=settings.serve_rate,
             burst=settings.serve_burst,
@@ -77,13 +77,6 @@ def serve(
     _require_keys(settings)
     _require_database(settings, options.connections_in_all)
     serve_api(settings, options, make_served, _announce)
-
-
-def _seconds(text: str, name: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise InputError(f"{name}: {error}") from None
 
 
 def _announce(url: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from typing import Annotated
 
@@ -12,14 +11,23 @@ from prebuild_tasks import access
 from prebuild_tasks.access import NewToken, NewTokenRequest, Scope, TokenState, TokenView
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import complete_preset, complete_token
-from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows, write_warnings
+from prebuild_tasks.cli.output import (
+    ActorOption,
+    JsonOption,
+    opened,
+    write,
+    write_changed,
+    write_json,
+    write_once,
+    write_rows,
+    write_warnings,
+)
 from prebuild_tasks.cli.remedy_commands import next_step
 from prebuild_tasks.cli.usage import Command
+from prebuild_tasks.cli.when import seconds_of
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import InputError
 from prebuild_tasks.json_views import to_json
-from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.model.text import number
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -87,7 +95,7 @@ def create(
         presets=tuple(preset or ()),
         owner=owner,
         any_owner=any_owner,
-        lifetime_s=_seconds(expires, "--expires") if expires else None,
+        lifetime_s=seconds_of(expires, "--expires") if expires else None,
     )
     _write_new(access.create_token(_database(), request, actor=actor), as_json=as_json)
 
@@ -127,7 +135,7 @@ def rotate(
     The new one may do the same, and lives as long as the former one was given, which works for a while longer. What was
     claimed with idempotency keys of the former one, the new one repeats with the same keys.
     """
-    seconds = _seconds(overlap, "--overlap")
+    seconds = seconds_of(overlap, "--overlap")
     _write_new(access.rotate_token(_database(), name, seconds, actor=actor), as_json=as_json)
 
 
@@ -135,10 +143,7 @@ def rotate(
 def revoke(name: KnownArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
     """End a token, everywhere within 2 seconds."""
     changed = access.revoke_token(_database(), name, actor=actor)
-    if as_json:
-        write_json({"name": name, "changed": changed})
-    else:
-        write(f"{name} is revoked" if changed else f"{name} was revoked already")
+    write_changed(name, "revoked", changed=changed, as_json=as_json)
 
 
 def _database() -> Database:
@@ -147,21 +152,12 @@ def _database() -> Database:
     return database
 
 
-def _seconds(text: str, option: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise InputError(f"{option}: {error}") from None
-
-
 def _write_new(made: NewToken, *, as_json: bool) -> None:
     write_warnings(f"there is no {name} yet" for name in made.unknown)
     if as_json:
         write_json({"token": made.text, **_token_json(made.view)})
         return
-    write(made.text)
-    if sys.stdout.isatty():
-        sys.stderr.write(f"{_SHOWN_ONCE}\n")
+    write_once(made.text, _SHOWN_ONCE)
 
 
 def _token_json(view: TokenView) -> JsonObject:

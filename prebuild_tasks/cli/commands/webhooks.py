@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -11,13 +9,23 @@ import typer
 from prebuild_tasks import webhooks
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.completion import complete_preset, complete_webhook
-from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows, write_warnings
+from prebuild_tasks.cli.output import (
+    ActorOption,
+    JsonOption,
+    opened,
+    write,
+    write_changed,
+    write_json,
+    write_more,
+    write_once,
+    write_rows,
+    write_warnings,
+)
 from prebuild_tasks.cli.remedy_commands import next_step
 from prebuild_tasks.cli.usage import Command
+from prebuild_tasks.cli.when import seconds_of
 from prebuild_tasks.config import load_settings
-from prebuild_tasks.errors import InputError
 from prebuild_tasks.json_views import fields_of, rows_of
-from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.webhooks import DeliveryStatus, DeliveryView, NewWebhook, NewWebhookRequest, WebhookView
 
@@ -123,10 +131,7 @@ def rotate(
     as_json: JsonOption = False,
 ) -> None:
     """Replace the secret of a webhook, and print the new one."""
-    try:
-        seconds = parse_duration(overlap)
-    except ValueError as error:
-        raise InputError(f"--overlap: {error}") from None
+    seconds = seconds_of(overlap, "--overlap")
     _write_new(_runtime().webhooks.rotate(name, seconds, actor=actor), as_json=as_json)
 
 
@@ -134,14 +139,14 @@ def rotate(
 def disable(name: KnownArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
     """Send nothing more to a webhook until it is enabled."""
     changed = _runtime().webhooks.disable(name, actor=actor)
-    _write_changed(name, "disabled", changed=changed, as_json=as_json)
+    write_changed(name, "disabled", changed=changed, as_json=as_json)
 
 
 @webhook.command(cls=Command)
 def enable(name: KnownArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
     """Send events again: those that follow, and deliveries that were pending."""
     changed = _runtime().webhooks.enable(name, actor=actor)
-    _write_changed(name, "enabled", changed=changed, as_json=as_json)
+    write_changed(name, "enabled", changed=changed, as_json=as_json)
 
 
 @webhook.command(cls=Command)
@@ -159,8 +164,7 @@ def deliveries(
         return
     rows = [_delivery_row(each) for each in listed]
     write_rows(rows, _DELIVERY_COLUMNS, empty="no deliveries", gives_way=_DELIVERIES_GIVE_WAY)
-    if len(listed) == limit:
-        write(f"(the latest {limit}; more with --limit)")
+    write_more(listed, limit, "latest")
 
 
 @webhook.command(cls=Command)
@@ -188,16 +192,7 @@ def _write_new(made: NewWebhook, *, as_json: bool) -> None:
     if as_json:
         write_json({"secret": made.secret, **fields_of(made.view)})
         return
-    write(made.secret)
-    if sys.stdout.isatty():
-        sys.stderr.write(f"{_SHOWN_ONCE}\n")
-
-
-def _write_changed(name: str, state: str, *, changed: bool, as_json: bool) -> None:
-    if as_json:
-        write_json({"name": name, "changed": changed})
-    else:
-        write(f"{name} is {state}" if changed else f"{name} was {state} already")
+    write_once(made.secret, _SHOWN_ONCE)
 
 
 def _row(view: WebhookView) -> dict[str, str]:
@@ -211,17 +206,13 @@ def _row(view: WebhookView) -> dict[str, str]:
     }
 
 
-def _delivery_row(view: DeliveryView) -> dict[str, str]:
+def _delivery_row(view: DeliveryView) -> dict[str, object]:
     return {
         "id": view.id,
         "kind": view.kind if view.event is None else f"{view.kind} {view.event}",
-        "created": _second(view.created_at),
+        "created": view.created_at,
         "status": view.status.value,
-        "attempt": str(view.attempt),
-        "next": _second(view.next_attempt_at),
+        "attempt": view.attempt,
+        "next": view.next_attempt_at,
         "error": view.error,
     }
-
-
-def _second(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}" if at else ""

@@ -13,10 +13,9 @@ import typer
 from prebuild_tasks.cli.up.declare import Chosen
 from prebuild_tasks.cli.up.host import with_kept_host
 from prebuild_tasks.cli.up.service import Embedded, Parts
+from prebuild_tasks.cli.when import seconds_of
 from prebuild_tasks.config import Settings, load_settings
-from prebuild_tasks.errors import InputError
 from prebuild_tasks.logs import configure_logging
-from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.reconcile import ReconciliationOrchestrator
 
 
@@ -49,10 +48,7 @@ def up(
     webhooks worker and beat until Ctrl-C, and the HTTP API. Without a file, it declares an example. When pools are
     declared already, it shows how the file differs from them, and starts with what is declared.
     """
-    try:
-        limit = parse_duration(timeout) if timeout else None
-    except ValueError as error:
-        raise InputError(f"--timeout: {error}") from None
+    limit = seconds_of(timeout, "--timeout") if timeout else None
     settings = load_settings()
     configure_logging(settings)
     settings = with_kept_host(settings)
