@@ -45,7 +45,7 @@ def second_choice_pools(connection: Connection, pool: Pool) -> list[Pool]:
     """
     if not pool.rolling or not pool.active:
         return []
-    candidates = read_candidates(connection, second_choices(connection, pool.id))
+    candidates = read_candidates(connection, second_choices(connection, [pool.id]).get(pool.id, []))
     return [replace(candidate, outdated=True, claimed_ttl=pool.claimed_ttl) for candidate in candidates]
 
 

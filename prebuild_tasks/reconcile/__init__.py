@@ -58,7 +58,6 @@ if TYPE_CHECKING:
         sharers_among,
     )
     from prebuild_tasks.reconcile.store.other_versions import (
-        older_choices,
         read_rolling,
         read_versions,
         second_choices,
@@ -114,7 +113,6 @@ __all__ = [
     "kept_claimable",
     "next_change",
     "next_turn",
-    "older_choices",
     "order_presets",
     "parse_cron",
     "read_declared",
@@ -232,7 +230,6 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "sharers_among",
             ),
             "store.other_versions": (
-                "older_choices",
                 "read_rolling",
                 "read_versions",
                 "second_choices",

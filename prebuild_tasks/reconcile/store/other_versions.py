@@ -91,55 +91,28 @@ def _successor(connection: Connection, view: PresetView) -> OtherVersions:
     return OtherVersions(successor=successor, preset_ids=(active.preset_id,))
 
 
-def second_choices(connection: Connection, preset_id: int) -> list[int]:
-    """Return the presets in which a claim may find a second choice: this one and older versions, newest first.
+def second_choices(connection: Connection, preset_ids: Sequence[int]) -> dict[int, list[int]]:
+    """Return the presets in which claims may find a second choice, newest first: the preset itself and older versions.
 
-    Empty unless the preset is active and replaces gradually.
+    By preset, for those of `preset_ids` that are active and replace gradually. One query.
     """
-    query = (
-        select(m.Preset.name, m.TemplateVersion.template_id)
-        .join(*VERSION_OF_PRESET)
-        .join(*TEMPLATE_OF_VERSION)
-        .where(m.Preset.id == preset_id, m.Preset.replace_strategy == ROLLING, is_active_sql())
-    )
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        return []
-    ready = select(m.Workspace.preset_id).where(IS_CLAIMABLE, m.Workspace.preset_id == m.Preset.id)
-    versions = (
-        select(m.Preset.id)
-        .join(*VERSION_OF_PRESET)
-        .where(m.TemplateVersion.template_id == row.template_id, m.Preset.name == row.name, ready.exists())
-        .order_by(m.Preset.id != preset_id, m.Preset.id.desc())
-    )
-    return list(connection.execute(versions).scalars())
-
-
-def older_choices(connection: Connection, preset_ids: Sequence[int]) -> dict[int, list[int]]:
-    """Return, as `second_choices`, the other presets with second choices of each that replaces gradually. One query."""
     other, other_version = aliased(m.Preset), aliased(m.TemplateVersion)
     ready = select(m.Workspace.preset_id).where(IS_CLAIMABLE, m.Workspace.preset_id == other.id)
+    of_pool = and_(other.template_version_id == other_version.id, other.name == m.Preset.name, ready.exists())
     query = (
         select(m.Preset.id.label("base_id"), other.id)
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
         .join(other_version, other_version.template_id == m.Template.id)
-        .outerjoin(
-            other,
-            and_(
-                other.template_version_id == other_version.id,
-                other.name == m.Preset.name,
-                other.id != m.Preset.id,
-                ready.exists(),
-            ),
-        )
+        .outerjoin(other, of_pool)
         .where(m.Preset.id.in_(preset_ids), m.Preset.replace_strategy == ROLLING, is_active_sql())
+        .order_by(other.id != m.Preset.id, other.id.desc())
     )
     choices: dict[int, list[int]] = {}
     for row in connection.execute(query):
-        others = choices.setdefault(row.base_id, [])
+        of_base = choices.setdefault(row.base_id, [])
         if row.id is not None:
-            others.append(row.id)
+            of_base.append(row.id)
     return choices
 
 
