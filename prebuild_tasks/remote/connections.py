@@ -15,7 +15,7 @@ from prebuild_tasks.remote.retries import Failure
 
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=60)
 """Any number of requests at a time: a claim that waits keeps its connection. Idle ones end before the server's do."""
-_CONNECT_TIMEOUT = 5.0
+CONNECT_TIMEOUT = 5.0
 """Seconds."""
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _BAD_CERTIFICATE = "CERTIFICATE_VERIFY_FAILED"
@@ -41,7 +41,7 @@ def verify_of(login: Login) -> ssl.SSLContext | bool:
 def timeout_of(waits: float, left: float) -> httpx.Timeout:
     """Return the time limits of a request that asks the server to wait for some seconds, with some left for all."""
     left = max(left, 0.001)
-    connect = min(_CONNECT_TIMEOUT, left / 2)
+    connect = min(CONNECT_TIMEOUT, left / 2)
     return httpx.Timeout(min(READ_TIMEOUT + waits, left - connect), connect=connect)
 
 

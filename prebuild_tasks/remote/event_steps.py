@@ -56,6 +56,11 @@ class SentEvents:
     """Seconds after which the server wants to be asked again."""
     _values: dict[str, str] = field(default_factory=dict)
 
+    def take_pause(self) -> float:
+        """Return the pause, once."""
+        pause, self.pause = self.pause, 0.0
+        return pause
+
     def add(self, line: str) -> Event | None:
         """Take a line. Returns the event that it ends, if any."""
         if line:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -21,21 +21,15 @@ from prebuild_tasks.remote.asking import Steps, ask_steps
 from prebuild_tasks.remote.calls import Answer, RemoteCall, Rest, path_of
 from prebuild_tasks.remote.connections import LIMITS, failure_of, headers_of, mounts_of, received, request_of, verify_of
 from prebuild_tasks.remote.logins import Login
-from prebuild_tasks.remote.problems import error_of, unreachable
+from prebuild_tasks.remote.problems import unreachable
 from prebuild_tasks.remote.retries import DEADLINE, Tries
+from prebuild_tasks.remote.streams import Streams
 from prebuild_tasks.workspaces import FollowUp
 
 if TYPE_CHECKING:
     from prebuild_tasks.events import Event, EventFilter, EventPage
     from prebuild_tasks.insight import BuildView, PoolAvailability, PoolCheck, PoolStatus, WorkspaceView
     from prebuild_tasks.remote.pool_steps import RemoteExplanation
-
-_CONNECT_TIMEOUT = 5.0
-"""Seconds."""
-_LONGEST_SILENCE = 120.0
-"""Seconds for which a log that is followed may be silent; then it is asked for again, should the connection be dead."""
-FOLLOW_PAUSE = 0.5
-"""Seconds before that, at least."""
 
 T = TypeVar("T")
 
@@ -63,6 +57,10 @@ class RemoteSession:
                     mounts=mounts_of(self._login), verify=verify_of(self._login),
                 )  # fmt: skip
             return self._opened
+
+    @property
+    def _streams(self) -> Streams:
+        return Streams(self._client, self._login.url, self._deadline)
 
     def claim(self, request: ClaimRequest) -> Claimed:
         """Claim. Raises as `ClaimSession.claim`."""
@@ -166,29 +164,21 @@ class RemoteSession:
         name = self._run(steps.build_of_steps(self._login.url, build))
         if follow:  # the newest build of a workspace may become another one meanwhile
             name = str(self._build(name)["build"])
-        call, read = RemoteCall("GET", path_of("builds", name, "log"), {"follow": "true"} if follow else {}), 0
-        tries = Tries(call, self._deadline, monotonic())
-        while True:
-            answer, failed, at, was_open = None, None, 0, False
-            try:
-                with self._stream(call) as response:
-                    if response.is_success:
-                        was_open = True
-                        for text in response.iter_text():
-                            new = text[max(read - at, 0) :]
-                            at += len(text)
-                            read = max(read, at)
-                            if new:
-                                yield new
-                        if not follow or self._build(name).get("completed_at") is not None:
-                            return
-                    else:
-                        answer = received(response, response.read())
-            except httpx.RequestError as error:
-                failed = error
-            if was_open:
-                tries = Tries(call, self._deadline, monotonic())
-            time.sleep(max(self._pause(tries, answer, failed), FOLLOW_PAUSE))
+        call = RemoteCall("GET", path_of("builds", name, "log"), {"follow": "true"} if follow else {})
+        received_before = 0
+
+        def texts(response: httpx.Response) -> Generator[str, None, bool]:
+            nonlocal received_before
+            at = 0
+            for text in response.iter_text():
+                new = text[max(received_before - at, 0) :]
+                at += len(text)
+                received_before = max(received_before, at)
+                if new:
+                    yield new
+            return not follow or self._build(name).get("completed_at") is not None
+
+        yield from self._streams.read(call, texts)
 
     def events(self, after: int, wanted: EventFilter, limit: int) -> EventPage:
         """Read the events after a number. Raises as `events.read_events`."""
@@ -205,40 +195,18 @@ class RemoteSession:
         from prebuild_tasks.remote.event_steps import SentEvents, events_call
 
         call, sent = events_call(wanted), SentEvents(wanted, on_reset, "" if after is None else str(after))
-        tries = Tries(call, self._deadline, monotonic())
-        while True:
-            answer, failed, was_open, sent.pause = None, None, False, 0.0
-            headers = {"Accept": "text/event-stream", **({"Last-Event-ID": sent.last} if sent.last else {})}
-            try:
-                with self._stream(call, headers) as response:
-                    if response.is_success:
-                        was_open = True
-                        yield from filter(None, map(sent.add, response.iter_lines()))
-                    else:
-                        answer = received(response, response.read())
-            except httpx.RequestError as error:
-                failed = error
-            if was_open:
-                tries = Tries(call, self._deadline, monotonic())
-            time.sleep(max(self._pause(tries, answer, failed), sent.pause, FOLLOW_PAUSE))
+
+        def headers() -> Mapping[str, str]:
+            return {"Accept": "text/event-stream", **({"Last-Event-ID": sent.last} if sent.last else {})}
+
+        def items(response: httpx.Response) -> Generator[Event, None, bool]:
+            yield from filter(None, map(sent.add, response.iter_lines()))
+            return False
+
+        yield from self._streams.read(call, items, headers, sent.take_pause)
 
     def _build(self, name: str) -> JsonObject:
         return self._run(ask_steps(self._login.url, RemoteCall("GET", path_of("builds", name))))
-
-    def _stream(
-        self, call: RemoteCall, headers: Mapping[str, str] | None = None
-    ) -> AbstractContextManager[httpx.Response]:
-        timeout = httpx.Timeout(_LONGEST_SILENCE, connect=_CONNECT_TIMEOUT)
-        return self._client.stream(call.method, call.path, params=call.query, headers=headers, timeout=timeout)
-
-    def _pause(self, tries: Tries, answer: Answer | None, failed: httpx.RequestError | None) -> float:
-        """Return the seconds until a stream is asked for again. Raises the error of one that is not."""
-        pause = tries.pause(answer, failure_of(failed), monotonic(), random.random())  # noqa: S311 - no secret
-        if pause is not None:
-            return pause
-        if answer is None:
-            raise unreachable(self._login.url, failed or TimeoutError())
-        raise error_of(answer, self._login.url)
 
     def _run(self, generator: Steps[T]) -> T:
         """Carry out the steps of a method."""

@@ -17,7 +17,7 @@ import pytest
 from prebuild_tasks import errors
 from prebuild_tasks.claims import ClaimRequest
 from prebuild_tasks.client import Client
-from prebuild_tasks.remote import session
+from prebuild_tasks.remote import streams
 from prebuild_tasks.remote.async_client import AsyncClient
 from prebuild_tasks.remote.calls import Answer, RemoteCall
 from prebuild_tasks.remote.logins import login_to
@@ -34,7 +34,7 @@ Door = Callable[[httpx.Request], httpx.Response]
 def session_with(door: Door, monkeypatch: pytest.MonkeyPatch) -> RemoteSession:
     """Return a session that reaches this function in place of the network."""
     monkeypatch.setattr(httpx, "Client", partial(REAL, transport=httpx.MockTransport(door)))
-    monkeypatch.setattr(session, "FOLLOW_PAUSE", 0.0)
+    monkeypatch.setattr(streams, "FOLLOW_PAUSE", 0.0)
     return RemoteSession(login_to(URL, TOKEN), deadline=5)
 
 
