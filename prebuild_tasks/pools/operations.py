@@ -27,7 +27,7 @@ from prebuild_tasks.schema.conditions import (
     VERSION_OF_PRESET,
     is_active_sql,
 )
-from prebuild_tasks.schema.history import add_history, details_of
+from prebuild_tasks.schema.history import REMEMBERED, add_history, details_of
 from prebuild_tasks.schema.lookup import pool_presets, resolve_preset
 from prebuild_tasks.schema.pauses import PAUSED_KEY, StoredPause
 from prebuild_tasks.schema.row_locks import lock_declaration
@@ -92,7 +92,7 @@ def pause(  # 8 arguments: the options of the command, by name, and who may use 
         lock_declaration(connection)
         now = database.now(connection)
         details = {"request": request, "reason": reason, "until": until and until.isoformat(), "seconds": seconds}
-        if before := details_of(connection, "paused", request, now) if request else None:
+        if before := details_of(connection, "paused", request, m.History.at > now - REMEMBERED):
             if before != details:
                 raise RequestReusedError("the request paused the same for another reason or time")
             return _REPLAYED
@@ -123,7 +123,7 @@ def resume(
     with database.write() as connection:
         lock_declaration(connection)
         now = database.now(connection)
-        if request and details_of(connection, "resumed", request, now):
+        if details_of(connection, "resumed", request, m.History.at > now - REMEMBERED):
             return _REPLAYED
         if name:
             within = sees_preset_sql(reach)

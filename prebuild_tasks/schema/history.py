@@ -14,7 +14,7 @@ from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.schema import tables as m
 
 REMEMBERED = timedelta(days=1)
-"""How long `details_of` knows a request."""
+"""How long a request about no single workspace is known, so that it is carried out once."""
 _ACTOR_MAX = 100
 """Characters of the actor as one text."""
 
@@ -99,8 +99,15 @@ def _row(record: Record, now: datetime) -> dict[str, object]:
     }
 
 
-def details_of(connection: Connection, event: str, request: str, now: datetime) -> Mapping[str, object] | None:
-    """Return the details of the recent event that has a request's mark as `request` in them; None: there is none."""
-    query = select(m.History.details).where(m.History.at > now - REMEMBERED, m.History.event == event)
-    recent = connection.execute(query).scalars()
-    return next((details for details in recent if details and details.get("request") == request), None)
+def details_of(
+    connection: Connection, event: str, request: str, within: ColumnElement[bool]
+) -> Mapping[str, object] | None:
+    """Return the details of the latest event, of the rows `within`, that has a request's mark as `request` in them.
+
+    None: there is none, or the request has no mark.
+    """
+    if not request:
+        return None
+    query = select(m.History.details).where(m.History.event == event, within).order_by(m.History.id.desc())
+    stored = connection.execute(query).scalars()
+    return next((details for details in stored if details and details.get("request") == request), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, update
 
 from prebuild_tasks.access import EVERYTHING, Reach, sees_workspace_sql
 from prebuild_tasks.db.engine import Database
@@ -15,7 +15,7 @@ from prebuild_tasks.model.durations import LONGEST
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.history import add_history
+from prebuild_tasks.schema.history import add_history, details_of
 from prebuild_tasks.schema.lookup import FoundWorkspace, find_workspace
 from prebuild_tasks.schema.row_locks import lock_workspaces
 
@@ -171,9 +171,5 @@ def _move(connection: Connection, row: FoundWorkspace, moved: _Moved, now: datet
 
 def _seconds_of(connection: Connection, workspace_id: str, request: str) -> float | None:
     """Return the seconds by which a request extended the workspace; None: it did not."""
-    table = m.History
-    query = select(table.details).where(table.workspace_id == workspace_id, table.event == _EVENT)
-    for details in connection.execute(query.order_by(table.id.desc())).scalars():
-        if details and details.get("request") == request:
-            return float(str(details["seconds"]))
-    return None
+    details = details_of(connection, _EVENT, request, m.History.workspace_id == workspace_id)
+    return None if details is None else float(str(details["seconds"]))
