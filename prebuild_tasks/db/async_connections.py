@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.drivers import has_readable_dates, start_session
-from prebuild_tasks.db.sessions import AGE_MAX, PING_AFTER
+from prebuild_tasks.db.sessions import AGE_MAX, PING_AFTER, is_readable
 from prebuild_tasks.db.sqlstates import ends_connections
 from prebuild_tasks.errors import BusyError, UnfitDatabaseError, UnreachableError
 
@@ -113,7 +112,7 @@ class AsyncConnections:
         """Return an idle connection that works. Those that do not are closed."""
         while self._idle:
             idle, now = self._idle.pop(), monotonic()
-            if now - idle.opened_at < AGE_MAX and not _is_readable(idle.connection):
+            if now - idle.opened_at < AGE_MAX and not is_readable(idle.connection):
                 if now - idle.used_at < PING_AFTER:
                     return idle
                 try:
@@ -168,12 +167,3 @@ async def _within(connection: AsyncConnection, work: Awaitable[T]) -> T:
         raise
     finally:
         watch.cancel()
-
-
-def _is_readable(connection: AsyncConnection) -> bool:
-    """Return whether an idle connection's socket can be read, which means that the server closes or closed it."""
-    if connection.closed:
-        return True
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return bool(poll.poll(0))

@@ -43,6 +43,14 @@ _ROLES_OWN = ("user", "database user", "client")
 """Sources of a value that was set for the user, or in the URL."""
 
 
+class OnSocket(Protocol):
+    """The part of a driver's connection that leads to its socket."""
+
+    @property
+    def closed(self) -> bool: ...
+    def fileno(self) -> int: ...
+
+
 class Driver(Protocol):
     """The part of psycopg's connection that is used; the package is optional."""
 
@@ -153,7 +161,7 @@ class Sessions:
         idle, session.used_at = now - session.used_at, now
         if now - session.opened_at > (AGE_MAX_ON_STANDBY if session.is_standby else AGE_MAX):
             raise DisconnectionError("the connection has reached its maximum age")
-        if idle < PING_AFTER and not _is_readable(connection):
+        if idle < PING_AFTER and not is_readable(connection):
             return
         try:
             self._engine.dialect.do_ping(cast("DBAPIConnection", connection))
@@ -225,7 +233,7 @@ def _end_all(connection: PoolProxiedConnection) -> None:
         session.of.end(session)
 
 
-def _is_readable(connection: Driver) -> bool:
+def is_readable(connection: OnSocket) -> bool:
     """Return whether an idle connection's socket can be read, which means that the server closes or closed it."""
     if connection.closed:
         return True

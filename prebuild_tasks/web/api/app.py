@@ -58,7 +58,7 @@ def make_app(runtime: Runtime, options: DoorOptions, limiter: Limiter | None = N
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        numbering = asyncio.create_task(number_events_until(door.stopping, door.number_events))
+        numbering = asyncio.create_task(number_events_until(door.stops_within, door.number_events))
         yield
         numbering.cancel()
         await door.close()

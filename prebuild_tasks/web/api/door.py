@@ -96,7 +96,7 @@ class Door:
         number = options.connections - (claiming if self.hits else 0)
         self._threads, self._look_thread = Threads(number), Threads(1)
         self._most_each = max(1, number - 1)
-        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._allowances: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         """The threads that one principal may use at a time, so that there is one for the others."""
         self.redis = RedisCalls(self.settings)
         self._sender = Sender(self._send)
@@ -117,16 +117,16 @@ class Door:
         Raises what it raises, but no error of the database's driver; BusyError if none is free in time, and
         UnreachableError if the database does not answer for long.
         """
-        places = self._places.setdefault(principal, asyncio.Semaphore(self._most_each))
+        allowance = self._allowances.setdefault(principal, asyncio.Semaphore(self._most_each))
         try:
-            async with asyncio.timeout(PATIENCE if places.locked() else None):
-                await places.acquire()
+            async with asyncio.timeout(PATIENCE if allowance.locked() else None):
+                await allowance.acquire()
         except TimeoutError:
             raise BusyError("too many requests of this token are under way", hint="try again") from None
         try:
             return await self._threads.call(partial(self._work, work))
         finally:
-            places.release()
+            allowance.release()
 
     async def look(self, work: Callable[[], T]) -> T:
         """Call a quick read of the database in a thread of its own, which no request keeps busy. Raises the same."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from prebuild_tasks.errors import PrebuildError
@@ -16,10 +15,12 @@ _PAUSE_AWAY = 2.0
 """Seconds until the next look after the database could not be used."""
 
 
-async def number_events_until(stopping: asyncio.Event, number: Callable[[], Awaitable[object]]) -> None:
+async def number_events_until(
+    stops_within: Callable[[float], Awaitable[bool]], number: Callable[[], Awaitable[object]]
+) -> None:
     """Look for them on a timer until the process is about to stop. Other processes do it, too, and the sweep."""
-    is_away = False
-    while not stopping.is_set():
+    pause, is_away = 0.0, False
+    while not await stops_within(pause):
         try:
             await number()
             pause, is_away = PAUSE, False
@@ -30,8 +31,3 @@ async def number_events_until(stopping: asyncio.Event, number: Callable[[], Awai
         except Exception:
             log.exception("events_not_numbered")
             pause = _PAUSE_AWAY
-        try:
-            async with asyncio.timeout(pause):
-                await stopping.wait()
-        except TimeoutError:
-            continue
