@@ -15,26 +15,10 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.names import PoolName
-from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET
-from tests.support.builders import fill
-from tests.support.pool_files import load_text
+from tests.support.organizations import fill_organizations
 
-POOLS = """
-schema: 1
-organizations: [{name: acme}, {name: umbrella}]
-templates:
-  - name: dev
-    organization: acme
-    config: {start: 'true'}
-    presets: [{name: small, desired: 2}, {name: large, desired: 1}]
-  - name: ops
-    organization: umbrella
-    config: {start: 'true'}
-    presets: [{name: small, desired: 1}]
-"""
 REACHES = [
     Reach(organization=organization, presets=presets, owner=owner)
     for organization, presets, owner in product(
@@ -48,9 +32,7 @@ REACHES = [
 @pytest.fixture
 def pools(database: Database, settings: Settings) -> Database:
     """Declare pools of two organizations, and give one workspace to a person."""
-    apply(database, settings, load_text(POOLS), ApplyOptions(actor="test"))
-    for name in ("dev/small", "dev/large", "ops/small"):
-        fill(database, settings, name)
+    fill_organizations(database, settings)
     claim(database, ClaimRequest("ada", ["dev/small"]))
     return database
 

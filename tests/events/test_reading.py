@@ -26,38 +26,20 @@ from prebuild_tasks.events.reading import is_asked_for_sql, sees_event_sql
 from prebuild_tasks.model.event_kinds import CLAIMED, KINDS, EventKind, kind_of
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.pools import operations
-from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.events import is_in_log, is_of_kinds, number_column
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.upkeep.retention.run import prune
-from tests.support.builders import fill, jump
-from tests.support.pool_files import load_text
-
-POOLS = """
-schema: 1
-organizations: [{name: acme}, {name: other}]
-templates:
-  - name: dev
-    organization: acme
-    config: {start: "true"}
-    presets: [{name: small, desired: 2}, {name: large, desired: 1}]
-  - name: site
-    organization: other
-    config: {start: "true"}
-    presets: [{name: small, desired: 1}]
-"""
+from tests.support.builders import jump
+from tests.support.organizations import fill_organizations
 
 
 @pytest.fixture
 def busy(database: Database, settings: Settings) -> Database:
     """A database with events of two organizations, three pools and two owners, and some about no pool."""
-    apply(database, settings, load_text(POOLS), ApplyOptions(actor="test"))
-    for name in ("dev/small", "dev/large", "site/small"):
-        fill(database, settings, name)
+    fill_organizations(database, settings)
     claim(database, ClaimRequest("ada", ["dev/small"]))
-    claim(database, ClaimRequest("bob", ["site/small"]))
+    claim(database, ClaimRequest("bob", ["ops/small"]))
     operations.pause(database, "dev/large", actor="test")
     operations.pause(database, actor="test")
     create_token(database, NewTokenRequest(name="portal", scope=Scope.READ), actor="test")
@@ -79,8 +61,8 @@ REACHES = [
     Reach(organization="acme"),
     Reach(organization="nobody"),
     Reach(presets=("dev/small",)),
-    Reach(presets=("dev/small", "site/small")),
-    Reach(organization="acme", presets=("dev/small", "site/small")),
+    Reach(presets=("dev/small", "ops/small")),
+    Reach(organization="acme", presets=("dev/small", "ops/small")),
     Reach(owner="ada"),
     Reach(owner="bob", organization="acme"),
 ]
@@ -130,7 +112,7 @@ def test_owners_and_organizations_see_their_own(busy: Database) -> None:
     acme = {("dev/small", None), ("dev/small", "ada"), ("dev/small", ""), ("dev/large", None)}
     assert seen(organization="acme") == {*acme, everywhere}
     assert seen(owner="bob") == {
-        ("site/small", "bob"), ("dev/small", None), ("dev/large", None), ("site/small", None), everywhere,
+        ("ops/small", "bob"), ("dev/small", None), ("dev/large", None), ("ops/small", None), everywhere,
     }  # fmt: skip
 
 
@@ -138,7 +120,7 @@ FILTERS = [
     EventFilter(pool=PoolName("dev", "small")),
     EventFilter(owner="ada"),
     EventFilter(kinds=frozenset({EventKind.CLAIM, EventKind.HANDED_OVER})),
-    EventFilter(pool=PoolName("site", "small"), owner="bob", kinds=frozenset({EventKind.CLAIM})),
+    EventFilter(pool=PoolName("ops", "small"), owner="bob", kinds=frozenset({EventKind.CLAIM})),
 ]
 
 
@@ -153,7 +135,7 @@ def test_only_what_is_asked_for(busy: Database, wanted: EventFilter) -> None:
 
 
 def test_a_pool_out_of_reach_does_not_exist(busy: Database) -> None:
-    wanted, listener = EventFilter(pool=PoolName("site", "small")), Listener(Reach(organization="acme"))
+    wanted, listener = EventFilter(pool=PoolName("ops", "small")), Listener(Reach(organization="acme"))
     with pytest.raises(NotFoundError):
         read_events(busy, 0, wanted, listener)
 

@@ -14,39 +14,21 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError
 from prebuild_tasks.events import note_pruned, number_all_events
 from prebuild_tasks.pools import operations
-from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.options import ApplyOptions
 from tests.support.api import Api
-from tests.support.builders import fill
-from tests.support.pool_files import load_text
+from tests.support.organizations import fill_organizations
 
 EVENTS = "/v1/events"
-POOLS = """
-schema: 1
-organizations: [{name: acme}, {name: umbrella}]
-templates:
-  - name: dev
-    organization: acme
-    config: {start: 'true'}
-    presets: [{name: small, desired: 2}, {name: big, desired: 1}]
-  - name: site
-    organization: umbrella
-    config: {start: 'true'}
-    presets: [{name: small, desired: 1}]
-"""
 
 
 @pytest.fixture
 def busy(api: Api, database: Database, settings: Settings) -> Api:
     """An API with events of two organizations, three pools and two owners, and some about no pool."""
-    apply(database, settings, load_text(POOLS), ApplyOptions(actor="test"))
-    for name in ("dev/small", "dev/big", "site/small"):
-        fill(database, settings, name)
+    fill_organizations(database, settings)
     claim(database, ClaimRequest("ada", ["dev/small"], name="hers"))
-    claim(database, ClaimRequest("bob", ["site/small"], name="his"))
+    claim(database, ClaimRequest("bob", ["ops/small"], name="his"))
     with pytest.raises(ClaimMissError):
-        claim(database, ClaimRequest("ada", ["site/small"]))
-    operations.pause(database, "dev/big", actor="test")
+        claim(database, ClaimRequest("ada", ["ops/small"]))
+    operations.pause(database, "dev/large", actor="test")
     operations.pause(database, actor="test")
     number_all_events(database)
     return api
@@ -96,8 +78,7 @@ def test_an_item_tells_what_happened(busy: Api) -> None:
 
 
 def test_an_event_can_be_read_by_who_wrote_it(api: Api, database: Database, settings: Settings) -> None:
-    apply(database, settings, load_text(POOLS), ApplyOptions(actor="test"))
-    fill(database, settings, "dev/small")
+    fill_organizations(database, settings)
     api.post("/v1/claims", api.token("claim", name="portal"), json={"presets": ["dev/small"], "owner": "ada"})
     api.run(api.app.state.door.number_events())
     [item] = page(api, kind="claim")["items"]
@@ -105,11 +86,11 @@ def test_an_event_can_be_read_by_who_wrote_it(api: Api, database: Database, sett
 
 
 def test_filters(busy: Api) -> None:
-    assert told(busy, owner="bob") == {("claim", "site/small", "bob")}
-    assert told(busy, pool="dev/big") == {("paused", "dev/big", None)}
-    assert told(busy, kind="paused") == {("paused", "dev/big", None), ("paused", None, None)}
+    assert told(busy, owner="bob") == {("claim", "ops/small", "bob")}
+    assert told(busy, pool="dev/large") == {("paused", "dev/large", None)}
+    assert told(busy, kind="paused") == {("paused", "dev/large", None), ("paused", None, None)}
     assert told(busy, kind="claim", owner="ada", pool="dev/small") == {("claim", "dev/small", "ada")}
-    assert told(busy, kind="claim", owner="ada", pool="dev/big") == set()
+    assert told(busy, kind="claim", owner="ada", pool="dev/large") == set()
 
 
 @pytest.mark.parametrize(
@@ -149,8 +130,8 @@ def test_what_is_no_longer_kept_is_gone(busy: Api, database: Database) -> None:
     assert page(busy, after=problem["oldest"] - 1)["items"][0]["id"] == numbers[5]
 
 
-CLAIM_A, CLAIM_B, MISS = ("claim", "dev/small", "ada"), ("claim", "site/small", "bob"), ("miss", "site/small", "ada")
-PAUSED, ALL_PAUSED = ("paused", "dev/big", None), ("paused", None, None)
+CLAIM_A, CLAIM_B, MISS = ("claim", "dev/small", "ada"), ("claim", "ops/small", "bob"), ("miss", "ops/small", "ada")
+PAUSED, ALL_PAUSED = ("paused", "dev/large", None), ("paused", None, None)
 CREATED = ("token_created", None, None)
 
 
@@ -161,7 +142,7 @@ CREATED = ("token_created", None, None)
         ({"scope": "operate"}, {CLAIM_A, CLAIM_B, MISS, PAUSED, ALL_PAUSED}),
         ({"scope": "read"}, {CLAIM_A, CLAIM_B, MISS, PAUSED, ALL_PAUSED}),
         ({"scope": "read", "organization": "acme"}, {CLAIM_A, PAUSED, ALL_PAUSED}),
-        ({"scope": "read", "presets": ("dev/big",)}, {PAUSED, ALL_PAUSED}),
+        ({"scope": "read", "presets": ("dev/large",)}, {PAUSED, ALL_PAUSED}),
         ({"scope": "read", "owner": "bob"}, {CLAIM_B, PAUSED, ALL_PAUSED}),
         ({"scope": "claim", "owner": "ada", "organization": "umbrella"}, {MISS, ALL_PAUSED}),
         ({"scope": "admin", "organization": "umbrella"}, {CLAIM_B, MISS, ALL_PAUSED}),
@@ -173,7 +154,7 @@ def test_what_a_token_sees(busy: Api, restrictions: dict[str, Any], seen: set[tu
 
 
 def test_a_pool_beyond_reach_does_not_exist(busy: Api) -> None:
-    hidden = busy.get(EVENTS, busy.token("read", organization="acme"), params={"pool": "site/small"})
-    unknown = busy.get(EVENTS, params={"pool": "site/none"})
+    hidden = busy.get(EVENTS, busy.token("read", organization="acme"), params={"pool": "ops/small"})
+    unknown = busy.get(EVENTS, params={"pool": "ops/none"})
     assert (hidden.status_code, unknown.status_code) == (404, 404)
     assert hidden.json()["detail"].replace("small", "none") == unknown.json()["detail"]

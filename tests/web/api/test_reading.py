@@ -11,31 +11,16 @@ from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.web.api.etags import etag_of
 from prebuild_tasks.web.api.responses import encoded
 from tests.support.api import Api
 from tests.support.builders import PRESET, declare, fill
-from tests.support.pool_files import load_text
-
-TWO = """
-schema: 1
-organizations: [{name: acme}, {name: umbrella}]
-templates:
-  - name: dev
-    organization: acme
-    config: {start: 'true'}
-    presets: [{name: small, desired: 2}, {name: big, desired: 1}]
-  - {name: ops, organization: umbrella, config: {start: 'true'}, presets: [{name: small, desired: 1}]}
-"""
+from tests.support.organizations import fill_organizations
 
 
 def two_organizations(database: Database, settings: Settings) -> None:
-    apply(database, settings, load_text(TWO), ApplyOptions(actor="test"))
-    for name in ("dev/small", "dev/big", "ops/small"):
-        fill(database, settings, name)
+    fill_organizations(database, settings)
     claim(database, ClaimRequest(owner="ada", presets=["dev/small"], name="hers"))
     claim(database, ClaimRequest(owner="bob", presets=["ops/small"], name="his"))
 
@@ -63,7 +48,7 @@ def test_lists_are_read_in_pages(api: Api, database: Database, settings: Setting
         assert len(whole) == len(set(whole)) > 2
         for limit in (1, 2):
             assert pages(api, path, limit, key) == whole
-    assert pages(api, "/v1/pools", 2, "preset") == ["dev/big", "dev/small", "ops/small"]
+    assert pages(api, "/v1/pools", 2, "preset") == ["dev/large", "dev/small", "ops/small"]
     owned = pages(api, "/v1/workspaces", 1, "workspace", owner="ada")
     assert owned == ["hers"]
     [hers] = api.get("/v1/workspaces", params={"name": "hers"}).json()["items"]
@@ -161,11 +146,11 @@ def test_a_log_is_text(api: Api, database: Database, settings: Settings) -> None
 
 
 REACHES = [
-    ({"organization": "acme"}, {"dev/big", "dev/small"}, {"ada"}),
+    ({"organization": "acme"}, {"dev/large", "dev/small"}, {"ada"}),
     ({"presets": ("ops/small",)}, {"ops/small"}, {"bob"}),
-    ({"owner": "ada"}, {"dev/big", "dev/small", "ops/small"}, {"ada"}),
+    ({"owner": "ada"}, {"dev/large", "dev/small", "ops/small"}, {"ada"}),
     ({"organization": "umbrella", "owner": "ada"}, {"ops/small"}, set()),
-    ({}, {"dev/big", "dev/small", "ops/small"}, {"ada", "bob"}),
+    ({}, {"dev/large", "dev/small", "ops/small"}, {"ada", "bob"}),
 ]
 
 

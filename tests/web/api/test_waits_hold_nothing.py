@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -55,13 +57,7 @@ def test_who_waits_with_nothing_reserved_claims_again_only_when_it_may_help(
     """Each used to make a whole claim after 1, 2, 4 s and so on."""
     declare(database, settings, 0)
     pause(database, PRESET, actor="op")
-    door, tries = api.app.state.door, Counter[str]()
-
-    def counted(database: Database, request: ClaimRequest, **options: Any) -> Any:
-        tries[request.owner] += 1
-        return claim(database, request, **options)
-
-    monkeypatch.setattr(routes, "claim", counted)
+    door, tried = api.app.state.door, noted_tries(monkeypatch)
     owners = [f"o{number}" for number in range(NUMBER)]
 
     async def work() -> tuple[bool, Counter[str], list[int]]:
@@ -70,10 +66,10 @@ def test_who_waits_with_nothing_reserved_claims_again_only_when_it_may_help(
             for owner in owners
         ]
         ended_at = monotonic() + 30
-        while len(tries) < NUMBER or monotonic() < ended_at - 27:  # longer than the first two of those pauses
+        while len(tried) < NUMBER or monotonic() < ended_at - 27:  # longer than the first two of those pauses
             assert monotonic() < ended_at
             await asyncio.sleep(0.02)
-        idle, before = await _seen_idle(api, database), Counter(tries)
+        idle, before = await _seen_idle(api, database), Counter(request.owner for request in tried)
         await asyncio.to_thread(resume, database, PRESET, actor="op")
         while await asyncio.to_thread(_reserved, database) < NUMBER:
             assert monotonic() < ended_at
@@ -84,7 +80,7 @@ def test_who_waits_with_nothing_reserved_claims_again_only_when_it_may_help(
     idle, before, statuses = api.run(work())
     assert idle
     assert before == dict.fromkeys(owners, 1)
-    assert tries == dict.fromkeys(owners, 2)
+    assert Counter(request.owner for request in tried) == dict.fromkeys(owners, 2)
     assert statuses == [202] * NUMBER
 
 
@@ -94,17 +90,11 @@ def test_at_the_deadline_nobody_tries_in_vain(
     """All who wait would do so at once, and keep others from the threads."""
     declare(database, settings, 0)
     pause(database, PRESET, actor="op")
-    tries: list[bool] = []
-
-    def counted(database: Database, request: ClaimRequest, **options: Any) -> Any:
-        tries.append(request.repeated)
-        return claim(database, request, **options)
-
-    monkeypatch.setattr(routes, "claim", counted)
+    tried = noted_tries(monkeypatch)
     answer = api.post("/v1/claims", json={"presets": [PRESET], "owner": "ada", "wait": 0.3})
     assert answer.status_code == 429
     assert answer.json()["code"] == "not_desired"
-    assert tries == [False]
+    assert [request.repeated for request in tried] == [False]
 
 
 def test_one_that_finds_no_thread_when_it_tries_again_goes_on_waiting(
@@ -112,23 +102,36 @@ def test_one_that_finds_no_thread_when_it_tries_again_goes_on_waiting(
 ) -> None:
     declare(database, settings, 0)
     pause(database, PRESET, actor="op")
-    tries: list[bool] = []
 
-    def busy(database: Database, request: ClaimRequest, **options: Any) -> Any:
-        tries.append(request.repeated)
-        if len(tries) == 1:
-            try:
-                return claim(database, request, **options)
-            finally:
-                resume(database, PRESET, actor="op")
-        if len(tries) == 2:
+    @contextmanager
+    def interfere(number: int) -> Iterator[None]:
+        if number == 2:
             raise BusyError("all connections are in use")
-        return claim(database, request, **options)
+        try:
+            yield
+        finally:
+            if number == 1:
+                resume(database, PRESET, actor="op")
 
-    monkeypatch.setattr(routes, "claim", busy)
+    tried = noted_tries(monkeypatch, interfere)
     answer = api.post("/v1/claims", json={"presets": [PRESET], "owner": "ada", "wait": 20})
     assert answer.status_code == 202
-    assert tries == [False, True, True]
+    assert [request.repeated for request in tried] == [False, True, True]
+
+
+def noted_tries(
+    monkeypatch: pytest.MonkeyPatch, around: Callable[[int], AbstractContextManager[object]] = nullcontext
+) -> list[ClaimRequest]:
+    """Note the claims that the route makes in threads; `around` gets the number of each, from 1."""
+    tried: list[ClaimRequest] = []
+
+    def noted(database: Database, request: ClaimRequest, **options: Any) -> Any:
+        tried.append(request)
+        with around(len(tried)):
+            return claim(database, request, **options)
+
+    monkeypatch.setattr(routes, "claim", noted)
+    return tried
 
 
 def _reserved(database: Database) -> int:
