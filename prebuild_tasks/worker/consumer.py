@@ -11,6 +11,7 @@ from typing import Any
 
 from celery.worker import consumer
 from celery.worker.state import maybe_shutdown
+from kombu.exceptions import OperationalError
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from prebuild_tasks.clock import monotonic
@@ -92,11 +93,13 @@ class Consumer(consumer.Consumer):
         if self.was_ready:
             log.error("broker_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
             return BrokerFailedError(f"{type(error).__name__}: {error}")
-        if isinstance(error, AuthenticationError | NoPermissionError):
+        cause = _of_redis(error)
+        if isinstance(cause, AuthenticationError | NoPermissionError):
             from prebuild_tasks.worker.access import refuse
 
-            return refuse(error)
-        return BrokerFailedError(str(error)) if isinstance(error, self.channel_errors) else error
+            return refuse(cause)
+        is_of_redis = isinstance(cause, (*self.connection_errors, *self.channel_errors))
+        return BrokerFailedError(str(cause)) if is_of_redis else error
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         """Wait before the next attempt, longer after each failure."""
@@ -125,3 +128,8 @@ class Consumer(consumer.Consumer):
 
     def _consumed_for(self) -> float:
         return monotonic() - self._consuming_since if self._consuming_since is not None else 0.0
+
+
+def _of_redis(error: Exception) -> BaseException:
+    """Return the error of Redis that kombu has wrapped in one of its own, as it does when a channel reconnects."""
+    return error.__cause__ if isinstance(error, OperationalError) and error.__cause__ else error

@@ -19,6 +19,7 @@ from celery.worker.consumer.gossip import Gossip
 from celery.worker.consumer.mingle import Mingle
 from celery.worker.worker import WorkController
 from kombu import Connection, Producer, Queue
+from kombu.exceptions import OperationalError
 from kombu.transport import redis as transport
 from redis.exceptions import NoPermissionError, ReadOnlyError
 
@@ -82,8 +83,16 @@ def test_workers_do_not_talk_to_each_other(kind: type[consumer.Consumer], is_on:
 def made(*, was_ready: bool) -> Any:
     made = Consumer.__new__(Consumer)
     made.was_ready = was_ready
+    made.connection_errors = (ConnectionError,)
     made.channel_errors = (ReadOnlyError,)
     return made
+
+
+def wrapped(cause: Exception) -> Exception:
+    """Wrap an error as kombu does when a channel has to connect again."""
+    error = OperationalError(str(cause))
+    error.__cause__ = cause
+    return error
 
 
 @pytest.mark.parametrize("error", [ReadOnlyError("x"), AttributeError("x"), TypeError("x"), NoPermissionError("x")])
@@ -96,8 +105,12 @@ def test_before_that_only_errors_of_redis_do(
 ) -> None:
     monkeypatch.setenv("PREBUILD_REDIS_URL", "redis://:s3cret@127.0.0.1:1/0")
     before = made(was_ready=False)
-    assert isinstance(before.converted(ReadOnlyError("x")), BrokerFailedError)
+    for error in (ReadOnlyError("x"), ConnectionError("x")):
+        assert isinstance(before.converted(error), BrokerFailedError)
+        assert isinstance(before.converted(wrapped(error)), BrokerFailedError)
     assert isinstance(before.converted(TypeError("x")), TypeError)
+    assert isinstance(before.converted(wrapped(NoPermissionError("x"))), SystemExit)
+    capsys.readouterr()
     ended = before.converted(NoPermissionError("this user has no permissions"))
     assert isinstance(ended, SystemExit)
     assert ended.code == 7
