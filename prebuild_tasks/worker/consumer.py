@@ -115,6 +115,13 @@ class Consumer(consumer.Consumer):
             self.connection = None
         self._wait()
 
+    def on_close(self) -> None:
+        """Forget the messages of the lost connection, whatever fails while doing so: Redis delivers them again."""
+        try:
+            super().on_close()
+        except Exception as error:
+            log.exception("messages_not_forgotten", error=f"{type(error).__name__}: {error}")
+
     def _wait(self) -> None:
         now, consumed = monotonic(), self._consumed_for()
         self._failures = failures_in_a_row(self._failures, consumed)

@@ -119,6 +119,17 @@ def test_before_that_only_errors_of_redis_do(
     assert "s3cret" not in said
 
 
+def test_a_pool_that_cannot_be_flushed_does_not_end_the_worker(caplog: pytest.LogCaptureFixture) -> None:
+    def flush() -> None:
+        raise BrokenPipeError("a child has died")
+
+    closing = made(was_ready=True)
+    closing.controller, closing.timer, closing.task_buckets = None, None, {}
+    closing.pool = SimpleNamespace(flush=flush)
+    closing.on_close()
+    assert "a child has died" in caplog.text
+
+
 @pytest.fixture
 def lost(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     """A message in hand, and its channel, whose connection is gone."""
