@@ -276,7 +276,7 @@ class Cluster(Service):
                 for name, member in self.members.items():
                     if member.kept and (code := member.process.poll()) is not None:
                         if member.killed != member.process.pid:
-                            said = self.output(self.processes.index(member.process))[-4000:]
+                            said = self.output(self.processes.index(member.process))[-20_000:]
                             self.ended.append(f"{name}, exit code {code}: {said}")
                         self.signal_group(member, signal.SIGKILL)  # children that outlived their parent
                         member.process = self._spawn(name, member.arguments, member.environment)
