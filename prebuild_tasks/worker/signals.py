@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 def connect_handlers() -> None:
     """Connect all handlers of this module; again has no effect."""
+    worker_init.connect(use_pool)
     setup_logging.connect(configure_logs)
     celeryd_after_setup.connect(consume_own_host)
     celeryd_after_setup.connect(leave_webhooks_if_forking)
@@ -56,6 +57,13 @@ def connect_handlers() -> None:
     beat_init.connect(announce_beat)
     worker_before_create_process.connect(freeze_imports)
     worker_process_init.connect(prepare_child)
+
+
+def use_pool(**_: Any) -> None:
+    """Let a worker that forks replace children whatever happened before they died."""
+    from prebuild_tasks.worker.pool import install_pool
+
+    install_pool()
 
 
 def configure_logs(**_: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 from celery import Celery
+from celery.concurrency.asynpool import AsynPool
 from celery.worker.consumer import consumer
 from celery.worker.consumer.events import Events
 from celery.worker.consumer.gossip import Gossip
@@ -40,18 +41,20 @@ KNOWN = {
     "Gossip.__init__": "a38f7af7bdf4",
     "Mingle.__init__": "1b4339cd4174",
     "WorkController.start": "744832e50b02",
+    "AsynPool.get_process_queues": "0803f420705e",
+    "AsynPool._process_cleanup_queues": "5666c1c61162",
     "Channel.close": "101e9b9cdad4",
     "QoS.restore_visible": "d4a4a40a3eaf",
     "QoS.restore_by_tag": "58e161d81b6f",
 }
-"""Digests of the functions on whose working `worker/consumer.py` and `messaging/transport.py` rely."""
+"""Digests of the functions on which `worker/consumer.py`, `worker/pool.py` and `messaging/transport.py` rely."""
 
 
 def test_celery_has_not_changed_what_the_consumer_relies_on() -> None:
     """If this fails: read what changed, adapt the class if need be, then write the new digests."""
     parts: list[Any] = [consumer.Consumer, consumer.Consumer.Blueprint, Events, Gossip, Mingle, WorkController]
     found = {}
-    for part in (*parts, transport.Channel, transport.QoS):
+    for part in (*parts, AsynPool, transport.Channel, transport.QoS):
         for name in KNOWN:
             if name.partition(".")[0] == part.__name__:
                 source = inspect.getsource(getattr(part, name.partition(".")[2]))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import redis as redis_py
 
@@ -56,6 +57,31 @@ def test_a_redis_that_comes_up_with_another_password_ends_a_worker_that_was_neve
             assert "refused the credentials: Authentication required" in said
             assert "next: correct the user and password in PREBUILD_REDIS_URL" in said
             assert "Traceback" not in said
+    finally:
+        service.kill()
+        redis.stop()
+
+
+@pytest.mark.e2e
+@pytest.mark.servers
+def test_children_that_die_before_redis_is_there_are_replaced(tmp_path: Path) -> None:
+    """Their queues stayed taken: the worker had fewer children for ever, or ended when it lost Redis again."""
+    redis = SpawnedRedis(tmp_path / "redis")
+    service = Service(tmp_path / "x" / "d", PREBUILD_REDIS_URL=redis.url)
+    service.data_dir.mkdir()
+    service.fork_celery()
+    migrate(load_settings(service.environment).resolved_database_url)
+    try:
+        worker = psutil.Process(service.start(*procfile()["worker"], program="celery").pid)
+        wait_until(lambda: "Error 2 connecting to" in service.output(0), timeout=60, what="an attempt")
+        first = worker.children()
+        assert len(first) == 2
+        for child in first:
+            child.kill()
+        redis.spawn()
+        wait_until(lambda: "ready." in service.output(0), timeout=60, what="the worker")
+        wait_until(lambda: len(set(worker.children()) - set(first)) == 2, timeout=60, what="two other children")
+        assert "StopIteration" not in service.output(0)
     finally:
         service.kill()
         redis.stop()
