@@ -46,10 +46,15 @@ up: install ## Start Redis, SQLite, worker, builds and beat on this machine, and
 	@$(UV_SETTINGS) && exec $(BIN)/prebuild up $(ARGS)
 
 .PHONY: test
-test: install ## Run the tests, including a few trials of every fault; starts its own Redis and PostgreSQL
+test: install ## Run the tests, including a few trials of the worst faults; starts its own Redis and PostgreSQL
 	@$(BIN)/python --version
-	$(BIN)/pytest -n 5 --dist loadscope -m "not timed and not faults and not deploys and not docker and not monitoring and not browser and not nginx" $(ARGS)
-	$(BIN)/pytest -m "timed and not faults" $$(grep -rl mark.timed tests --include=test_*.py) $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: ARGS selects no such test
+	$(BIN)/pytest -n 5 --dist loadscope -m "not timed and not trials and not faults and not deploys and not docker and not monitoring and not browser and not nginx" $(ARGS)
+	$(BIN)/pytest -m "timed and not trials and not faults" $$(grep -rl mark.timed tests --include=test_*.py) $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: ARGS selects no such test
+
+.PHONY: test-faults
+test-faults: install ## Test a few trials of every fault on whole deployments
+	$(BIN)/pytest -n 3 --dist loadscope -m "trials and not timed and not faults" tests/faults $(ARGS)
+	$(BIN)/pytest -m "trials and timed and not faults" tests/faults $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: ARGS selects no such test
 
 .PHONY: faults
 faults: install ## Test every fault as often as docs/reliability.md says; ARGS=--missing continues an interrupted run
@@ -105,7 +110,7 @@ bench-fleet: install ## Run the long fleet benchmark: 10,000 presets through rea
 .PHONY: test-fast
 test-fast: install ## Run the tests that need no servers (under 30 seconds)
 	@$(BIN)/python --version
-	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not timed and not faults and not deploys and not docker and not monitoring and not browser and not nginx" $(ARGS)
+	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not timed and not trials and not faults and not deploys and not docker and not monitoring and not browser and not nginx" $(ARGS)
 
 .PHONY: check
 check: install ## Check style, types, import contracts and that no migration is missing

@@ -110,7 +110,7 @@ class Cluster(Service):
         self.settings: Settings = load_settings(self.environment)
         if forks:
             self.fork_celery(own=True)
-        self._rate, pause = (4.0, 0.3) if forks else (6.0, 0.1)  # `make test` has minutes for all rows
+        self._rate, pause = (4.0, 0.3) if forks else (6.0, 0.1)  # a short run has minutes for all rows
         self.sampler = Sampler(self.settings, pause)
         self._load: Load | None = None
 

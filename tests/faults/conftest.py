@@ -22,7 +22,7 @@ def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     stash = request.config.stash
     if _SHARED not in stash:
         stack = ExitStack()
-        forks = not request.node.get_closest_marker("faults")  # `make test` has minutes for all rows
+        forks = not request.node.get_closest_marker("faults")  # a short run has minutes for all rows
         stash[_SHARED] = stack, stack.enter_context(cluster(tmp_path_factory.mktemp("cluster"), forks=forks))
     made = stash[_SHARED][1]
     yield made

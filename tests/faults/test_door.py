@@ -7,9 +7,9 @@ from functools import partial
 
 from tests.faults.cluster import Cluster
 from tests.faults.door import DOOR_STEPS, Portal, door
-from tests.faults.trials import IN_CLUSTER, Report, in_turn, trials
+from tests.faults.trials import TRIALS, Report, in_turn, trials
 
-pytestmark = IN_CLUSTER
+pytestmark = TRIALS
 CLIENTS = 32
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.sessions import AGE_MAX_ON_STANDBY
 from tests.faults.cluster import Cluster
-from tests.faults.trials import IN_CLUSTER, Report, refill, trials
+from tests.faults.trials import TRIALS, Report, refill, trials
 from tests.support.servers import PostgresServer
 from tests.support.standby import asked, with_standby
 from tests.support.wait import wait_until
 
-pytestmark = IN_CLUSTER
+pytestmark = TRIALS
 
 IN_USE = (
     "SELECT json_agg(activity) FROM pg_stat_activity activity WHERE application_name = 'prebuild_tasks' "

@@ -25,10 +25,9 @@ from prebuild_tasks.upkeep.retention.run import prune
 from tests.faults.cluster import NAMES, Cluster, pools_file
 from tests.faults.lock_order import name_of, recorded, violation
 from tests.faults.lock_recorder import Recorder, locks_of
-from tests.faults.trials import IN_CLUSTER, Report, trials
+from tests.faults.trials import Report, trials
 from tests.support.wait import wait_until
 
-pytestmark = IN_CLUSTER
 LIMITED = """\
   - {name: full, organization: full, provisioner: simulated, config: {build_time: 0.05}, presets: [{name: small}]}
   - {name: roomy, organization: roomy, provisioner: simulated, config: {build_time: 0.05}, presets: [{name: small}]}
@@ -147,6 +146,9 @@ def names_of(order: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys(name_of(step) for step in order))
 
 
+@pytest.mark.trials
+@pytest.mark.e2e
+@pytest.mark.timeout(420)
 @trials(40, 500)
 def test_locks_are_taken_in_order(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     load, operators = deployment.load(chance), Operators(deployment, chance)

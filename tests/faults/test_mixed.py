@@ -21,10 +21,10 @@ from prebuild_tasks.messaging.queues import BUILDS, EVENTS
 from prebuild_tasks.pools import operations
 from prebuild_tasks.schema import tables as m
 from tests.faults.cluster import NAMES, Cluster, cluster, pools_file
-from tests.faults.trials import BUILD_STEPS, IN_CLUSTER, TURN_STEPS, Report, trials
+from tests.faults.trials import BUILD_STEPS, TRIALS, TURN_STEPS, Report, trials
 from tests.support.wait import wait_until
 
-pytestmark = IN_CLUSTER
+pytestmark = TRIALS
 MEMBERS = ["worker1", "worker2", "builds1", "builds2", "beat"]
 _LONG = 1000
 """Steps that come by every way without help: the rarest one has a share of 1 in 424."""

@@ -17,9 +17,9 @@ from prebuild_tasks.messaging.publisher import Messages
 from prebuild_tasks.schema import tables as m
 from tests.faults.cluster import Cluster
 from tests.faults.redis_outages import KINDS, outage
-from tests.faults.trials import IN_CLUSTER, Report, refill
+from tests.faults.trials import TRIALS, Report, refill
 
-pytestmark = IN_CLUSTER
+pytestmark = TRIALS
 GROUPS, PARTS = 200, 5
 """Groups of outages in `make faults`, and the tests that share them, which run at the same time."""
 PER_DEPLOYMENT = 20

@@ -25,10 +25,10 @@ from prebuild_tasks.messaging.queues import BUILDS, EVENTS, RECONCILE
 from prebuild_tasks.pools import operations
 from prebuild_tasks.reconcile.rules.backoff import LOST_TURNS_FREE
 from tests.faults.cluster import NAMES, Cluster, pools_file
-from tests.faults.trials import IN_CLUSTER, Report, refill, trials
+from tests.faults.trials import TRIALS, Report, refill, trials
 from tests.support.wait import wait_until
 
-pytestmark = IN_CLUSTER
+pytestmark = TRIALS
 SKEWED = Path(__file__).parent / "skewed"
 POISON = {"kills": "kill -9 $PPID; sleep 60", "fails": "exit 1", "hangs": "sleep 60"}
 BUILDS_OF_TEMPLATE = (

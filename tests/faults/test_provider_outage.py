@@ -9,9 +9,9 @@ from pathlib import Path
 from prebuild_tasks.clock import monotonic
 from tests.faults.cluster import Cluster, pools_file
 from tests.faults.pods import DESIRED, POOL, Pods
-from tests.faults.trials import IN_CLUSTER, Report, trials
+from tests.faults.trials import TRIALS, Report, trials
 
-pytestmark = IN_CLUSTER
+pytestmark = TRIALS
 SWEEPS, APART = 2, 20.0
 """Sweeps of resources within which a pool that has lost everything is full again, and the seconds between two of them:
 as many as between two probes, by default five times as many."""

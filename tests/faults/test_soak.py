@@ -16,11 +16,11 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.schema import tables as m
 from tests.faults.cluster import Cluster, pools_file
 from tests.faults.soak_pools import POD
-from tests.faults.trials import IN_CLUSTER, Report
+from tests.faults.trials import TRIALS, Report
 from tests.faults.troubles import GROUPS, Stage
 from tests.support.standby import with_standby
 
-pytestmark = IN_CLUSTER
+pytestmark = TRIALS
 SOAKS = [
     (8, 60.0),  # beside other tests
     pytest.param(1200, 10.0, marks=[pytest.mark.faults, pytest.mark.timed, pytest.mark.timeout(5400)]),

@@ -1,7 +1,8 @@
 """The fault table, rows 1 to 11: faults injected into real workers, beats, Redis and PostgreSQL.
 
 Each row is a number of trials under load. A sampler checks the invariants all the time; at the end, everything must
-be as desired again without help. `make test` runs a few trials of each row, `make faults` all of them.
+be as desired again without help. `make test-faults` runs a few trials of each row, `make test` those of rows 1, 3 and
+5, and `make faults` all of them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
+import pytest
 from sqlalchemy import select, text
 
 from prebuild_tasks.claims.session import ClaimSession
@@ -44,6 +46,7 @@ def test_row_1_killed_at_each_step(deployment: Cluster, chance: random.Random, r
     report(f"{count} killed, {load.hits} claims, {deployment.sampler.samples} samples")
 
 
+@pytest.mark.trials
 @trials(2, 200)
 def test_row_2_frozen_past_the_lock(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     load = deployment.load(chance)
@@ -83,6 +86,7 @@ def test_row_3_redis_dies_and_forgets(deployment: Cluster, chance: random.Random
     report(f"{count} times, {down} claims while it was down, consuming again after at most {max(times):.1f} s")
 
 
+@pytest.mark.trials
 @trials(1, 50)
 def test_row_4_redis_is_a_black_hole(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     times: list[float] = []
@@ -127,6 +131,7 @@ def test_row_5_postgresql_restarts(deployment: Cluster, chance: random.Random, r
     report(f"{count} times, {lost} commits without an answer, {load.hits} claims, {load.unreachable} asked again")
 
 
+@pytest.mark.trials
 @trials(10, 500)
 def test_row_6_duplicates(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     messages, session = Messages(deployment.settings), ClaimSession(deployment.settings)
@@ -162,6 +167,7 @@ def _same(session: ClaimSession, request: ClaimRequest) -> str | None:
         return None
 
 
+@pytest.mark.trials
 @trials(2, 100)
 def test_row_7_lost_messages(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     settings, times, lost = deployment.settings, [], 0
@@ -213,6 +219,7 @@ def window_with_ticks(deployment: Cluster, count: int) -> tuple[int, float]:
     return made, passed
 
 
+@pytest.mark.trials
 @trials(6, 50)
 def test_row_8_several_beats(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     load = deployment.load(chance)
@@ -229,6 +236,7 @@ def test_row_8_several_beats(deployment: Cluster, chance: random.Random, report:
     deployment.calm()
 
 
+@pytest.mark.trials
 @trials(2, 100)
 def test_row_8_a_beat_killed_and_a_beat_frozen(
     deployment: Cluster, chance: random.Random, report: Report, count: int
@@ -254,6 +262,7 @@ def test_row_8_a_beat_killed_and_a_beat_frozen(
     report(f"{count} times, at most {worst} ticks in the interval after it was frozen")
 
 
+@pytest.mark.trials
 @trials(1, 200)
 def test_row_11_builds_frozen_past_their_lease(
     deployment: Cluster, chance: random.Random, report: Report, count: int

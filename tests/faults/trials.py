@@ -17,6 +17,9 @@ from tests.support.wait import wait_until
 
 Report = Callable[[str], None]
 IN_CLUSTER = [pytest.mark.e2e, pytest.mark.timeout(420)]
+"""Marks of rows that `make test` tries too."""
+TRIALS = [*IN_CLUSTER, pytest.mark.trials]
+"""Marks of the other rows."""
 TURN_STEPS = [
     "turn.locked", "turn.looked", "reconcile.after_lock", "reconcile.after_reread", "reconcile.after_insert",
     "reconcile.before_commit", "publish.after_commit", "publish.before", "publish.after",
@@ -29,7 +32,7 @@ BUILD_STEPS = [
 
 
 def trials(short: int, long: int, *, timed: bool = False) -> pytest.MarkDecorator:
-    """Choose the number of trials: the first in `make test`, the second in `make faults`, by itself if it is timed."""
+    """Choose the number of trials: first that of a short run, then that of `make faults`, by itself if it is timed."""
     marks = [pytest.mark.faults, pytest.mark.timeout(5400), *([pytest.mark.timed] if timed else [])]
     many = pytest.param(long, marks=marks)
     return pytest.mark.parametrize("count", [short, many])

@@ -28,7 +28,7 @@ from tests.support.servers import empty, postgres_binaries, unprivileged
 from tests.support.service import ROOT, Service, deployed, procfile
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
 
 FETCH = "exec python3 -c 'import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())'"
 POOLS = f"""
