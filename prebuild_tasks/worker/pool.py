@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from celery.concurrency import prefork
 from celery.concurrency.asynpool import AsynPool
 
 
-class Pool(AsynPool):
+class ForkPool(AsynPool):
     """Celery's pool, which has queues for every new child.
 
     Celery frees the queues of a child that died only once the worker has been connected. A child that dies before, as
@@ -16,12 +14,12 @@ class Pool(AsynPool):
     lost connection ended the worker.
     """
 
-    _queues: dict[Any, Any]
+    _queues: dict[object, object]
     """The child that uses each set of queues; None: it is free."""
-    _pool: list[Any]
+    _pool: list[object]
     """The children."""
 
-    def get_process_queues(self) -> Any:
+    def get_process_queues(self) -> object:
         """Return a free set of queues; a new one in place of one whose child is gone."""
         if None not in self._queues.values():
             self._queues = {queues: child for queues, child in self._queues.items() if child in self._pool}
@@ -31,4 +29,4 @@ class Pool(AsynPool):
 
 def install_pool() -> None:
     """Let the workers of this process that fork use the pool."""
-    prefork.TaskPool.Pool = Pool
+    prefork.TaskPool.Pool = ForkPool
