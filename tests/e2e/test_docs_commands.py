@@ -151,6 +151,7 @@ def _until_it_says(line: str, output: str, shell: Callable[[str], tuple[int, str
         raise AssertionError(f"{line} exits {code}, differs by {wrong}: {said}") from None
 
 
+@pytest.mark.deploys
 def test_the_commands_of_getting_started(service: Service, shell: Callable[[str], tuple[int, str]]) -> None:
     left = follow(GETTING_STARTED, shell, service)
     assert left == ["git clone", "make install", "export PATH", "prebuild up --flower"]

@@ -12,7 +12,7 @@ import pytest
 from tests.support.service import ROOT, Service
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.deploys, pytest.mark.timeout(240)]
 
 
 @pytest.fixture
