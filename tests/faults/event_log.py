@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import accumulate, pairwise
 
@@ -12,17 +12,17 @@ import httpx
 from sqlalchemy import select
 
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import BusyError
+from prebuild_tasks.errors import BusyError, UnreachableError
 from prebuild_tasks.events import read_events
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.events import is_in_log, number_column
 from prebuild_tasks.schema.history import add_history
-from tests.support.event_stream import EVENTS, listening
+from tests.support.event_stream import EVENTS, LISTENS, Stream
 
 KIND = "paused"
 LAST = "the last one"
 """The event after which no other one comes."""
-_AWAY_S = 0.05
+_REST_S = 0.05
 """Seconds until a reader asks again that was not answered, or had read everything."""
 
 
@@ -47,7 +47,7 @@ class Writing:
             names = [f"{writer}:{number + more}" for more in range(chance.randint(1, 3))]
             number += len(names)
             is_kept = chance.random() < 0.8
-            with suppress(BusyError), database.write() as connection:
+            with suppress(BusyError, UnreachableError), database.write() as connection:
                 for name in names:
                     add_history(connection, KIND, now=database.now(connection), actor="test", reason=name)
                     if chance.random() < 0.05:
@@ -94,66 +94,66 @@ class Readers:
         """Take the database, what returns a client of a process that serves, and chance for the sizes of pages."""
         self._url, self._asked = url, asked
         self._chance = chance
-        self.away = 0
-        """How often a process that serves was gone."""
+        self.given_up = threading.Event()
+        """Set when the last event will not come."""
 
     def pages(self) -> list[str]:
         """Read pages of the database."""
-        cursor, database = Cursor(), Database(self._url)
-        while not cursor.is_over:
+        database = Database(self._url)
+
+        def read(cursor: Cursor) -> None:
             page = read_events(database, cursor.after, limit=self._chance.randint(1, 1000))
             for event in page.items:
                 if event.kind == KIND:
                     cursor.see(event.id, event.reason)
             assert page.next >= cursor.after
             cursor.after = page.next
-            if not page.items:
-                threading.Event().wait(_AWAY_S)
+
+        names = self._to_the_end(read)
         database.close()
-        return cursor.names
+        return names
 
     def pages_over_http(self) -> list[str]:
         """Read pages of the HTTP API."""
-        cursor = Cursor()
         with self._asked() as client:
-            while not cursor.is_over:
+
+            def read(cursor: Cursor) -> None:
                 query = {"after": cursor.after, "kind": KIND, "limit": self._chance.randint(1, 500)}
-                try:
-                    answer = client.get(EVENTS, params=query)
-                except httpx.TransportError:
-                    self._come_back()
-                    continue
+                answer = client.get(EVENTS, params=query)
                 assert answer.status_code in (200, 503), answer.text
-                items = answer.json()["items"] if answer.status_code == 200 else []
-                for item in items:
+                for item in answer.json()["items"] if answer.status_code == 200 else []:
                     cursor.see(item["id"], item["reason"])
-                if not items:
-                    threading.Event().wait(_AWAY_S)
-        return cursor.names
+
+            return self._to_the_end(read)
 
     def stream(self) -> list[str]:
         """Listen to a stream of the HTTP API, and resume it wherever it ends."""
-        cursor = Cursor()
         with self._asked() as client:
-            while not cursor.is_over:
-                try:
-                    for number, name in self._sent(client, cursor.after):
-                        cursor.see(number, name)
+
+            def read(cursor: Cursor) -> None:
+                headers = {**LISTENS, "Last-Event-ID": f"{cursor.after}"}
+                with client.stream("GET", EVENTS, params={"kind": KIND}, headers=headers) as response:
+                    if response.status_code == 503:
+                        return
+                    assert response.status_code == 200, response.read()
+                    for sent in Stream(response).each():
+                        assert sent.name == KIND, sent
+                        cursor.see(sent.number, sent.data["reason"])
                         if cursor.is_over:
-                            break
-                except httpx.TransportError:
-                    self._come_back()
+                            return
+
+            return self._to_the_end(read)
+
+    def _to_the_end(self, read: Callable[[Cursor], object]) -> list[str]:
+        """Read again and again, with a rest after what gave nothing."""
+        cursor = Cursor()
+        while not cursor.is_over:
+            after = cursor.after
+            with suppress(httpx.TransportError, BusyError, UnreachableError):
+                read(cursor)
+            if after == cursor.after and self.given_up.wait(_REST_S):
+                break
         return cursor.names
-
-    def _sent(self, client: httpx.Client, after: int) -> Iterator[tuple[int, str]]:
-        with listening(client, {"Last-Event-ID": str(after)}, kind=KIND) as stream:
-            for sent in stream.each():
-                assert sent.name == KIND, sent
-                yield sent.number, sent.data["reason"]
-
-    def _come_back(self) -> None:
-        self.away += 1
-        threading.Event().wait(_AWAY_S)
 
 
 def stored_names(database: Database) -> tuple[list[str], int]:

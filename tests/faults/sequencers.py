@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Never
 
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.errors import BusyError
+from prebuild_tasks.errors import BusyError, UnreachableError
 from prebuild_tasks.events import number_events
 from prebuild_tasks.schema.history import add_history
 
@@ -54,10 +54,10 @@ def work(url: str, chance: random.Random) -> Never:
     """Number events, and now and then write two in a transaction that takes its time, as far as it gets."""
     database = Database(url)
     while True:
-        with suppress(BusyError):
+        with suppress(BusyError, UnreachableError):
             number_events(database, BATCH)
         if chance.random() < 0.2:
-            with suppress(BusyError), database.write() as connection:
+            with suppress(BusyError, UnreachableError), database.write() as connection:
                 name = f"killed:{chance.getrandbits(64):x}"  # its own, as pids are used again
                 for part in "ab":
                     now = database.now(connection)

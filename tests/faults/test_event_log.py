@@ -48,12 +48,19 @@ def test_row_21_every_event_once_and_in_order(  # what is measured, and how long
         ways = [readers.pages, readers.pages, readers.pages_over_http, readers.stream]
         lists = [threads.submit(way) for way in ways]
         writers = [threads.submit(writing.write, writer) for writer in range(WRITERS)]
-        kills, restarts = disturb(service, port, seconds, serves_for, chance)
-        writing.over.set()
-        for writer in writers:
-            writer.result(60)
-        end_log(service)
-        seen = [each.result(120) for each in lists]
+        try:
+            kills, restarts = disturb(service, port, seconds, serves_for, chance)
+            writing.over.set()
+            for writer in writers:
+                writer.result(60)
+            end_log(service)
+            seen = [each.result(120) for each in lists]
+        except BaseException:
+            readers.given_up.set()
+            service.kill()
+            raise
+        finally:
+            writing.over.set()
         stored, gaps = service.asked(lambda database, _: stored_names(database))
     assert len(writing.committed) > WRITERS
     for names in seen:
