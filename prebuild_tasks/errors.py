@@ -194,7 +194,10 @@ class OwnerNotAllowedError(RefusedError):
 
 
 class EventsGoneError(RefusedError):
-    """Events after this number are no longer kept. Reading goes on with those that are, and some were missed."""
+    """Events after this number are no longer kept, or the database was restored and does not have it.
+
+    Reading goes on with the events that are kept, and some were missed.
+    """
 
     code = "events_gone"
 

@@ -43,7 +43,7 @@ def read_events(
         limit: The most events.
 
     Raises:
-        EventsGoneError: Events after this number are no longer kept.
+        EventsGoneError: Events after this number are no longer kept, or no event of this database has it.
         NotFoundError: There is no pool of the name that is asked for within reach.
     """
     with database.read() as connection:
@@ -67,8 +67,7 @@ def read_log(database: Database, after: int = 0, *, limit: int = PAGE_MAX) -> Lo
 def newest_event(database: Database) -> int:
     """Return the number after which no event has one yet."""
     with database.read() as connection:
-        newest = select(func.max(number_column(connection))).where(is_in_log(connection))
-        return connection.execute(newest).scalar_one() or 0
+        return _newest(connection)
 
 
 def sees_event_sql(listener: Listener) -> list[ColumnElement[bool]]:
@@ -119,13 +118,29 @@ def _read(connection: Connection, query: Select[*tuple[Any, ...]], after: int, l
     # Read again, because retention may have deleted rows in between.
     pruned = read_pruned(connection)
     if 0 < after < pruned:
-        oldest = select(func.min(number)).where(is_in_log(connection), number > pruned)
-        raise EventsGoneError(
-            f"events after {after} are no longer kept",
-            oldest=connection.execute(oldest).scalar_one() or pruned + 1,
-            hint=f"read again what you follow, then go on after {pruned}",
-        )
+        raise _gone(connection, f"events after {after} are no longer kept", pruned, pruned)
+    # Whoever has a number got it from a committed row, which this later statement sees, whatever process numbered it.
+    if after and not rows and after > (newest := _newest(connection)):
+        message = f"there is no event {after}: the database was restored, or is another one"
+        raise _gone(connection, message, pruned, newest)
     return list(_logged(rows))
+
+
+def _newest(connection: Connection) -> int:
+    """Return the highest number that was given. The row that has it may be deleted before rows with lower ones."""
+    newest = select(func.max(number_column(connection))).where(is_in_log(connection))
+    return max(connection.execute(newest).scalar_one() or 0, read_pruned(connection))
+
+
+def _gone(connection: Connection, message: str, pruned: int, go_on: int) -> EventsGoneError:
+    """Return the error of a reader that cannot go on where it was, but after `go_on`."""
+    number = number_column(connection)
+    oldest = select(func.min(number)).where(is_in_log(connection), number > pruned)
+    return EventsGoneError(
+        message,
+        oldest=connection.execute(oldest).scalar_one() or pruned + 1,
+        hint=f"read again what you follow, then go on after {go_on}",
+    )
 
 
 def _logged(rows: Iterable[Row[*tuple[Any, ...]]]) -> Iterable[LoggedEvent]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.pools.declare import apply, apply_in, is_declared
     from prebuild_tasks.pools.file.load import ConfigCheck, DeclaredPools, load_pools
     from prebuild_tasks.pools.file.model import config_schema
+    from prebuild_tasks.pools.lapsed_pauses import end_lapsed_pauses
     from prebuild_tasks.pools.operations import Affected, OperationResult, invalidate, pause, promote, resume, unblock
     from prebuild_tasks.pools.options import DEFAULT_SOURCE, ApplyOptions, ApplyReport, Change
     from prebuild_tasks.pools.store.revision import read_applied_revision, read_revision
@@ -26,6 +27,7 @@ __all__ = [
     "apply",
     "apply_in",
     "config_schema",
+    "end_lapsed_pauses",
     "invalidate",
     "is_declared",
     "load_pools",
@@ -52,6 +54,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "load_pools",
             ),
             "file.model": ("config_schema",),
+            "lapsed_pauses": ("end_lapsed_pauses",),
             "operations": (
                 "Affected",
                 "OperationResult",

@@ -55,7 +55,7 @@ class WebhookDelivery(Base):
     """The `webhook-id`, which stays over attempts."""
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id"))
     event_number: Mapped[int | None] = mapped_column(BigInteger)
-    """NULL: a test."""
+    """NULL: a test, or an event that the log lost when it was restored."""
     kind: Mapped[str] = mapped_column(String(40))
     body: Mapped[str] = mapped_column(Text)
     """The text that is sent: JSON in ASCII."""

@@ -36,6 +36,7 @@ from prebuild_tasks.model.vocabulary import (
     BuildStatus,
     Transition,
 )
+from prebuild_tasks.pools import end_lapsed_pauses
 from prebuild_tasks.reconcile import retry_at
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import is_due_sql
@@ -84,6 +85,7 @@ def sweep(
     result = take_back_lost(database, settings, pause=pause)
     number_all_events(database)
     follow_templates(database)
+    result |= SweepResult(follow_up=end_lapsed_pauses(database))
     with database.read() as connection:
         failed = _due_for_retry(connection, database.now(connection))
     with database.write() as connection:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
 
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.webhooks.rules import wants_event
-from prebuild_tasks.webhooks.store import insert_deliveries, move_cursor, read_enabled
-from prebuild_tasks.webhooks.types import EventSource, OutgoingEvent
+from prebuild_tasks.webhooks.store import forget_numbers, insert_deliveries, move_cursor, read_enabled
+from prebuild_tasks.webhooks.types import EventSource, OutgoingEvent, WebhookView
+
+log = get_logger(__name__)
 
 BATCH = 500
 """Events per transaction."""
@@ -25,6 +29,8 @@ def dispatch_events(database: Database, events: EventSource, limit: int = BATCH)
     if not webhooks:
         return 0
     batch = events.after(min(webhook.cursor for webhook in webhooks), limit)
+    if ahead := [webhook for webhook in webhooks if webhook.cursor > batch.last]:
+        _set_back(database, events, ahead)
     behind = [webhook for webhook in webhooks if webhook.cursor < batch.last]
     if not behind:
         return 0
@@ -35,6 +41,19 @@ def dispatch_events(database: Database, events: EventSource, limit: int = BATCH)
                 wanted = [each for each in batch.events if each.number > webhook.cursor and wants_event(webhook, each)]
                 insert_deliveries(connection, (delivery_row(webhook.id, event) for event in wanted), now)
     return len(batch.events)
+
+
+def _set_back(database: Database, events: EventSource, ahead: Sequence[WebhookView]) -> None:
+    """Set cursors that the log does not have to its end: the log was restored without the webhooks."""
+    newest = events.last_number()  # read after the cursors, so that those of other processes are not beyond it
+    lost = [webhook for webhook in ahead if webhook.cursor > newest]
+    if not lost:
+        return
+    with database.write() as connection:
+        for webhook in sorted(lost, key=lambda webhook: webhook.id):  # the order of their locks
+            if move_cursor(connection, webhook, newest):
+                forget_numbers(connection, webhook.id, newest)
+                log.warning("webhook_set_back", webhook=webhook.name, cursor=webhook.cursor, newest=newest)
 
 
 def delivery_row(webhook_id: str, event: OutgoingEvent) -> dict[str, object]:

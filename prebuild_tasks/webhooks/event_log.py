@@ -24,6 +24,8 @@ class EventLog:
         try:
             page = read_log(self._database, number, limit=limit)
         except EventsGoneError as error:
+            if number >= error.oldest:  # it is not too old: the log does not have it
+                return EventBatch((), self.last_number())
             page = read_log(self._database, error.oldest - 1, limit=limit)
         return EventBatch(tuple(map(_outgoing, page.items)), page.next)
 

@@ -81,6 +81,13 @@ def move_cursor(connection: Connection, webhook: WebhookView, cursor: int) -> bo
     return connection.execute(update(m.Webhook).where(*is_there).values(cursor=cursor)).rowcount == 1
 
 
+def forget_numbers(connection: Connection, webhook_id: str, newest: int) -> None:
+    """Take the numbers from a webhook's deliveries of events after the newest one, as other events will have them."""
+    table = m.WebhookDelivery
+    beyond = update(table).where(table.webhook_id == webhook_id, table.event_number > newest)
+    connection.execute(beyond.values(event_number=None))
+
+
 def insert_deliveries(connection: Connection, rows: Iterable[dict[str, object]], now: datetime) -> None:
     """Store pending deliveries that are due at once."""
     values = {"status": DeliveryStatus.PENDING, "next_attempt_at": now, "created_at": now}

@@ -20,6 +20,7 @@ from prebuild_tasks.webhooks.addresses import AllowedReceivers
 from prebuild_tasks.webhooks.rules import check_former_secret, check_webhook, reach_of
 from prebuild_tasks.webhooks.signing import secret_text
 from prebuild_tasks.webhooks.store import (
+    forget_numbers,
     insert_webhook,
     lock_webhook,
     read_webhooks,
@@ -128,6 +129,7 @@ class Webhooks:
             if webhook.disabled_at is None:
                 return False
             write_enabled(connection, webhook.id, cursor)
+            forget_numbers(connection, webhook.id, cursor)
             _record(connection, "webhook_enabled", webhook, actor, self._database.now(connection))
         return True
 

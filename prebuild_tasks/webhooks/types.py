@@ -117,7 +117,7 @@ class EventBatch:
 
     events: tuple[OutgoingEvent, ...]
     last: int
-    """The number up to which the log was read."""
+    """The number up to which the log was read; lower than the one that was asked for if the log does not have that."""
 
 
 class EventSource(Protocol):

@@ -59,6 +59,15 @@ def test_what_is_no_longer_kept_is_told(cli: Any, database: Database, settings: 
     assert [row["id"] for row in json.loads(cli("events", "--json"))] == ids[2:]
 
 
+def test_a_number_that_no_event_has_is_told(cli: Any, database: Database, settings: Settings) -> None:
+    claimed(database, settings)
+    last = json.loads(cli("events", "--json"))[-1]["id"]
+    shown = cli("events", "--after", str(last + 1), expect=5)
+    assert f"there is no event {last + 1}" in shown
+    assert f"go on after {last}" in shown
+    assert cli("events", "--after", str(last)) == "nothing happened yet\n"
+
+
 @pytest.mark.parametrize("options", [["--json"], []], ids=["json", "text"])
 def test_new_events_are_followed(database: Database, settings: Settings, options: list[str]) -> None:
     declare(database, settings, 0)

@@ -15,8 +15,11 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import EventsGoneError, NotFoundError
 from prebuild_tasks.events import (
     EventFilter,
+    EventPage,
     Listener,
     is_asked_for,
+    newest_event,
+    note_pruned,
     number_all_events,
     read_events,
     read_log,
@@ -174,3 +177,39 @@ def test_a_number_is_never_given_twice(busy: Database, settings: Settings) -> No
         add_history(connection, "resumed", now=busy.now(connection), actor="test")
     number_all_events(busy)
     assert [event.id > newest for event in read_events(busy, newest).items] == [True]
+
+
+def test_a_number_that_no_event_has_is_told(busy: Database) -> None:
+    """It is of a database that was restored since then, or of another one."""
+    page = read_events(busy)
+    for read in (read_events, read_log):
+        with pytest.raises(EventsGoneError) as caught:
+            read(busy, page.next + 1)
+        assert 0 < caught.value.oldest <= page.items[0].id
+        assert caught.value.hint == f"read again what you follow, then go on after {page.next}"
+    none = EventFilter(kinds=frozenset({EventKind.HANDED_OVER}))
+    assert read_events(busy, page.next, none).next == page.next, "the newest number is known, whatever is asked for"
+    assert read_events(busy, 0, none).items == ()
+
+
+def test_numbers_that_another_process_gives_are_known(busy: Database) -> None:
+    """Readers take them to any process."""
+    other = Database(busy.url)
+    for _ in range(5):
+        with other.write() as connection:
+            add_history(connection, "resumed", now=other.now(connection), actor="test")
+        number_all_events(other)
+        newest = read_events(other).next
+        assert read_events(busy, newest) == EventPage((), newest)
+    other.close()
+
+
+def test_a_number_that_retention_deleted_is_known(busy: Database) -> None:
+    """What is committed late has a high number in an old row, which is deleted before newer rows with lower ones."""
+    newest = read_events(busy).next
+    with busy.write() as connection:
+        note_pruned(connection, newest + 3, busy.now(connection))
+    assert newest_event(busy) == newest + 3
+    assert read_events(busy, newest + 3).items == ()
+    with pytest.raises(EventsGoneError):
+        read_events(busy, newest + 4)

@@ -121,6 +121,12 @@ ROWS = (
         ("test_row_20_",), "tests/faults/test_door.py",
     ),
     Row(
+        "21", "16 writers of events with long and rolled-back transactions, sequencers and processes of `serve` killed "
+        "with SIGKILL all the time, readers with cursors: each sees every committed event once, in an order that "
+        "contradicts no commit", "5 minutes on each database",
+        ("test_row_21_",), "tests/faults/test_event_log.py",
+    ),
+    Row(
         "", "a random sequence of files, claims, failures, promotions, time jumps and lost workers; the audit clean "
         "after every step", "400 sequences of 80 steps, on each database",
         ("test_the_invariants_hold_after_every_step",), "tests/faults/test_machine.py",

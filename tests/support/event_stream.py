@@ -55,11 +55,15 @@ class Stream:
 
     def next(self) -> Sent:
         """Return what comes next, but for comments."""
-        return next(sent for sent in self._sent if sent.name or sent.retry)
+        return next(self.each())
+
+    def each(self) -> Iterator[Sent]:
+        """Return what comes, but for comments, until the stream ends."""
+        return (sent for sent in self._sent if sent.name or sent.retry)
 
     def rest(self) -> list[Sent]:
         """Return all until the stream ends."""
-        return [sent for sent in self._sent if sent.name or sent.retry]
+        return list(self.each())
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class Log:
 
     def after(self, number: int, limit: int) -> EventBatch:
         events = tuple(self.events[number : number + limit])
-        return EventBatch(events, events[-1].number if events else number)
+        return EventBatch(events, events[-1].number if events else min(number, self.last_number()))
 
 
 def webhooks(database: Database, log: Log) -> Webhooks:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.webhooks.deliveries import list_deliveries
 from prebuild_tasks.webhooks.dispatch import dispatch_events
@@ -66,3 +68,38 @@ def test_several_processes_write_one_delivery(database: Database) -> None:
         pass
     for name in ("a", "b", "c"):
         assert sent(database, name) == list(range(1, 101))
+
+
+def test_a_cursor_that_the_log_does_not_have_is_set_back(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """The log was restored without the webhooks: its numbers are given again, to other events."""
+    log = Log()
+    create(database, log)
+    for _ in range(5):
+        log.add()
+    dispatch_events(database, log)
+    create(database, log, name="off")
+    log.add()
+    dispatch_events(database, log)
+    webhooks(database, log).disable("off", actor="grace")
+    del log.events[3:]
+    assert dispatch_events(database, log) == 0
+    assert "webhook_set_back" in caplog.text
+    assert [webhook.cursor for webhook in webhooks(database, log).list() if webhook.name == "hook"] == [3]
+    webhooks(database, log).enable("off", actor="grace")
+    for _ in range(4):
+        log.add()
+    assert dispatch_events(database, log) == 4
+    assert sent(database, "hook") == [0, 0, 0, 1, 2, 3, 4, 5, 6, 7]
+    assert sent(database, "off") == [0, 4, 5, 6, 7]
+
+
+def test_only_the_one_that_is_beyond_is_set_back(database: Database) -> None:
+    log = Log()
+    create(database, log, name="a")
+    for _ in range(5):
+        log.add()
+    create(database, log, name="b")
+    del log.events[3:]
+    assert dispatch_events(database, log) == 3
+    assert (sent(database, "a"), sent(database, "b")) == ([1, 2, 3], [])
+    assert {webhook.cursor for webhook in webhooks(database, log).list()} == {3}

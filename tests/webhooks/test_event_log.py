@@ -13,6 +13,7 @@ from prebuild_tasks.events import note_pruned, number_all_events
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.webhooks.event_log import EventLog
+from prebuild_tasks.webhooks.types import EventBatch
 from tests.support.builders import PRESET, declare, fill
 
 
@@ -44,3 +45,14 @@ def test_it_goes_on_with_what_is_kept(database: Database) -> None:
         connection.execute(delete(m.History).where(m.History.reason.in_(["a", "b"])))
         note_pruned(connection, second.number, database.now(connection))
     assert [event.number for event in log.after(first.number, 100).events] == [third.number]
+
+
+def test_it_ends_where_the_log_does(database: Database) -> None:
+    """A number that no event has is of before the log was restored: nothing is sent again."""
+    log = EventLog(database)
+    assert log.after(9, 100) == EventBatch((), 0)
+    create_token(database, NewTokenRequest(name="a", scope=Scope.READ), actor="grace")
+    number_all_events(database)
+    last = log.last_number()
+    assert log.after(last, 100) == EventBatch((), last)
+    assert log.after(last + 9, 100) == EventBatch((), last)

@@ -108,7 +108,7 @@ def _follow(database: Database, wanted: EventFilter, after: int | None, *, as_js
         try:
             page = read_events(database, number, wanted)
         except EventsGoneError as error:
-            _warn_of_gap()
+            _warn_of_gap(error.message)
             number = error.oldest - 1
             continue
         except (BusyError, UnreachableError) as error:
@@ -122,8 +122,8 @@ def _follow(database: Database, wanted: EventFilter, after: int | None, *, as_js
         number = page.next
 
 
-def _warn_of_gap() -> None:
-    sys.stderr.write("warning: some events are no longer kept; going on with the oldest that is\n")
+def _warn_of_gap(what: str = "some events were missed") -> None:
+    sys.stderr.write(f"warning: {what}; going on with the oldest that is kept\n")
 
 
 def _write(items: Sequence[Event], *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.errors import EventsGoneError, PrebuildError
 from prebuild_tasks.events import LoggedEvent
 from prebuild_tasks.json_views import fields_of
 from prebuild_tasks.logs import get_logger
@@ -54,7 +54,7 @@ class ReadLog(Generic[E]):
     latest: Callable[[], Awaitable[int]]
     """Returns the number of the newest event."""
     after: Callable[[int, int], Awaitable[Sequence[E]]]
-    """Returns the events after a number, in order, at most so many."""
+    """Returns the events after a number, in order, at most so many. Raises EventsGoneError if it cannot go on there."""
     number: Callable[[E], int]
     """Returns the number of an event."""
     encode: Callable[[E], bytes]
@@ -183,11 +183,24 @@ class EventStreams(Generic[E]):
         while self._listeners:
             try:
                 await self._hand_on()
+            except EventsGoneError as error:
+                await self._begin_anew(error)
             except PrebuildError as error:  # they go on listening: nothing is lost, only late
                 log.warning("events_not_read", error=error.message, streams=len(self._everyone()))
             except Exception:
                 log.exception("events_not_read", streams=len(self._everyone()))
             await asyncio.sleep(PAUSE)
+
+    async def _begin_anew(self, error: EventsGoneError) -> None:
+        """End all streams, which the log does not have the position of any more: their clients ask for theirs."""
+        try:
+            position = await self._read.latest()
+        except PrebuildError:
+            return  # the next read tells the same
+        log.warning("streams_ended", error=error.message, streams=len(self._everyone()))
+        self._position = position
+        for listener in self._everyone():
+            listener.end()
 
     async def _hand_on(self) -> None:
         """Hand what is new to all who see it, and a comment to those who have heard nothing for long."""

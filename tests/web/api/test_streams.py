@@ -12,7 +12,7 @@ from operator import attrgetter
 
 import pytest
 
-from prebuild_tasks.errors import UnreachableError
+from prebuild_tasks.errors import EventsGoneError, UnreachableError
 from prebuild_tasks.events import Event as LogEvent
 from prebuild_tasks.events import LoggedEvent
 from prebuild_tasks.model.event_kinds import EventKind
@@ -57,6 +57,8 @@ class Log:
         if self.fails:
             raise UnreachableError("the database is away")
         await asyncio.sleep(0)
+        if position > len(self.events):
+            raise EventsGoneError("the database was restored", oldest=1)
         return self.events[position:][:most]
 
     def encode(self, event: Event) -> bytes:
@@ -243,3 +245,22 @@ def test_an_event_is_three_lines_whatever_it_holds() -> None:
     number, kind, data, *rest = encode_event(event).decode().splitlines()
     assert (number, kind, rest) == ("id: 7", "event: paused", [""])
     assert json.loads(data.removeprefix("data: "))["reason"] == breaks
+
+
+def test_streams_end_when_the_log_was_restored_and_new_ones_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "PAUSE", 0.001)
+
+    async def body(stage: Stage) -> None:
+        stage.log.write(*"aaa")
+        async with stage.listening("a", after=0) as one, stage.listening("a", after=1) as other:
+            assert (await ids(one, 3), await ids(other, 2)) == ([1, 2, 3], [2, 3])
+            del stage.log.events[1:]
+            async with asyncio.timeout(10):
+                assert [[chunk async for chunk in stream] for stream in (one, other)] == [[], []]
+            async with stage.listening("a", after=1) as again:
+                task = asyncio.create_task(ids(again, 1))
+                await asyncio.sleep(0)
+                stage.log.write("a")
+                assert await task == [2]
+
+    staged(body)

@@ -130,6 +130,16 @@ def test_one_that_missed_events_is_told(service: Doors) -> None:
             assert stream.next().name == "paused", "without a reset"
 
 
+def test_one_whose_number_no_event_has_is_told(service: Doors) -> None:
+    url, _ = service.serve()
+    text = token(service)
+    last = newest(service)
+    with portal(url, text) as client, listening(client, {"Last-Event-ID": str(last + 9)}) as stream:
+        reset, event = stream.next(), stream.next()
+        assert reset.name == "reset"
+        assert 0 < reset.data["oldest"] <= event.number < last
+
+
 def test_a_stream_ends_with_its_token(service: Doors) -> None:
     url, _ = service.serve()
     ended, other = token(service, "ended"), token(service)
