@@ -1,0 +1,95 @@
+"""Webhooks over the HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.json_views import fields_of
+from prebuild_tasks.model.json_values import JsonObject
+from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.remote.asking import PAGE_MAX, Steps, ask_steps, object_of, page_steps
+from prebuild_tasks.remote.calls import RemoteCall, duration_text, path_of
+from prebuild_tasks.remote.decode import decode
+from prebuild_tasks.webhooks import DeliveryStatus, DeliveryView, NewWebhook, NewWebhookRequest, WebhookView
+
+T = TypeVar("T")
+
+
+class Run(Protocol):
+    """Carries out the steps of a method."""
+
+    def __call__(self, generator: Steps[T], /) -> T: ...
+
+
+_NOT_FOUND = 404
+
+
+class RemoteWebhooks:
+    """The webhooks of an HTTP API."""
+
+    def __init__(self, url: str, run: Run) -> None:
+        """Take the address of the API, and what carries out the steps of a method."""
+        self._url, self._run = url, run
+
+    def create(self, request: NewWebhookRequest) -> NewWebhook:
+        """Create a webhook."""
+        return _new(self._post(body=fields_of(request)))
+
+    def list(self) -> list[WebhookView]:
+        """List the webhooks by name."""
+        rows = self._run(page_steps(self._url, path_of("webhooks"), {}))
+        return [decode(WebhookView, row) for row in rows]
+
+    def send_test(self, name: str) -> DeliveryView:
+        """Have a test sent, and return its delivery."""
+        return decode(DeliveryView, self._post(name, "test"))
+
+    def rotate(self, name: str, overlap_s: float) -> NewWebhook:
+        """Give a webhook a new secret. It is not asked for twice: each time would end another one."""
+        return _new(self._post(name, "rotate", body={"overlap": duration_text(overlap_s)}))
+
+    def disable(self, name: str) -> bool:
+        """Send nothing more to a webhook, and return whether it was enabled."""
+        return self._switch(name, "disable")
+
+    def enable(self, name: str) -> bool:
+        """Send events to a webhook again, and return whether it was disabled."""
+        return self._switch(name, "enable")
+
+    def deliveries(self, name: str, status: DeliveryStatus | None, limit: int) -> Sequence[DeliveryView]:
+        """List deliveries of a webhook, the latest first."""
+        filters = {"status": status.value} if status else {}
+        steps = page_steps(
+            self._url, path_of("webhooks", name, "deliveries"), filters,
+            enough=lambda rows: len(rows) >= limit, size=min(limit, PAGE_MAX),
+        )  # fmt: skip
+        return [decode(DeliveryView, row) for row in self._run(steps)[:limit]]
+
+    def redeliver(self, delivery: str) -> DeliveryView:
+        """Send a delivery once more. The API knows deliveries of webhooks, so it is asked about each."""
+        for webhook in self.list():
+            try:
+                return decode(DeliveryView, self._post(webhook.name, "deliveries", delivery, "redeliver"))
+            except NotFoundError:
+                continue
+        raise NotFoundError(f"there is no delivery {delivery[:100]}", remedy=Remedy(RemedyKind.LIST_WEBHOOKS))
+
+    def _switch(self, name: str, action: str) -> bool:
+        """Disable or enable. If an earlier try may have been carried out, it did so, though the last one did not."""
+        return self._run(_switch_steps(self._url, path_of("webhooks", name, action)))
+
+    def _post(self, *parts: str, body: JsonObject | None = None) -> JsonObject:
+        return self._run(ask_steps(self._url, RemoteCall("POST", path_of("webhooks", *parts), body=body)))
+
+
+def _switch_steps(url: str, path: str) -> Steps[bool]:
+    answer = yield RemoteCall("POST", path, repeats_alike=True)
+    return bool(object_of(answer, url).get("changed")) or answer.may_be_second
+
+
+def _new(body: JsonObject) -> NewWebhook:
+    unknown = body.get("unknown")
+    names = tuple(map(str, unknown)) if isinstance(unknown, list) else ()
+    return NewWebhook(secret=str(body.get("secret", "")), view=decode(WebhookView, body), unknown=names)
