@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from prebuild_tasks.errors import NotFoundError
-from prebuild_tasks.json_views import fields_of
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.remedies import Remedy, RemedyKind
-from prebuild_tasks.remote.asking import PAGE_MAX, Steps, ask_steps, object_of, page_steps
+from prebuild_tasks.remote.asking import PAGE_MAX, Steps, ask_steps, page_steps
 from prebuild_tasks.remote.calls import RemoteCall, duration_text, path_of
 from prebuild_tasks.remote.decode import decode
 from prebuild_tasks.webhooks import DeliveryStatus, DeliveryView, NewWebhook, NewWebhookRequest, WebhookView
@@ -23,11 +22,12 @@ class Run(Protocol):
     def __call__(self, generator: Steps[T], /) -> T: ...
 
 
-_NOT_FOUND = 404
-
-
 class RemoteWebhooks:
-    """The webhooks of an HTTP API."""
+    """The webhooks of an HTTP API.
+
+    No change is asked for again if its answer is lost: it would end one more secret, send once more, or undo what
+    somebody else has done meanwhile.
+    """
 
     def __init__(self, url: str, run: Run) -> None:
         """Take the address of the API, and what carries out the steps of a method."""
@@ -35,7 +35,9 @@ class RemoteWebhooks:
 
     def create(self, request: NewWebhookRequest) -> NewWebhook:
         """Create a webhook."""
-        return _new(self._post(body=fields_of(request)))
+        lists: JsonObject = {"kinds": list(request.kinds), "presets": list(request.presets)}
+        texts: JsonObject = {"url": request.url, "name": request.name, "organization": request.organization}
+        return _new(self._post(body={**texts, **lists}))
 
     def list(self) -> list[WebhookView]:
         """List the webhooks by name."""
@@ -47,16 +49,16 @@ class RemoteWebhooks:
         return decode(DeliveryView, self._post(name, "test"))
 
     def rotate(self, name: str, overlap_s: float) -> NewWebhook:
-        """Give a webhook a new secret. It is not asked for twice: each time would end another one."""
+        """Give a webhook a new secret. The former one signs, too, for `overlap_s` seconds."""
         return _new(self._post(name, "rotate", body={"overlap": duration_text(overlap_s)}))
 
     def disable(self, name: str) -> bool:
         """Send nothing more to a webhook, and return whether it was enabled."""
-        return self._switch(name, "disable")
+        return bool(self._post(name, "disable").get("changed"))
 
     def enable(self, name: str) -> bool:
         """Send events to a webhook again, and return whether it was disabled."""
-        return self._switch(name, "enable")
+        return bool(self._post(name, "enable").get("changed"))
 
     def deliveries(self, name: str, status: DeliveryStatus | None, limit: int) -> Sequence[DeliveryView]:
         """List deliveries of a webhook, the latest first."""
@@ -76,17 +78,8 @@ class RemoteWebhooks:
                 continue
         raise NotFoundError(f"there is no delivery {delivery[:100]}", remedy=Remedy(RemedyKind.LIST_WEBHOOKS))
 
-    def _switch(self, name: str, action: str) -> bool:
-        """Disable or enable. If an earlier try may have been carried out, it did so, though the last one did not."""
-        return self._run(_switch_steps(self._url, path_of("webhooks", name, action)))
-
     def _post(self, *parts: str, body: JsonObject | None = None) -> JsonObject:
         return self._run(ask_steps(self._url, RemoteCall("POST", path_of("webhooks", *parts), body=body)))
-
-
-def _switch_steps(url: str, path: str) -> Steps[bool]:
-    answer = yield RemoteCall("POST", path, repeats_alike=True)
-    return bool(object_of(answer, url).get("changed")) or answer.may_be_second
 
 
 def _new(body: JsonObject) -> NewWebhook:

@@ -65,6 +65,9 @@ VARIES = re.compile(
 """Ids, instants, generated names and owners, which differ between two claims."""
 
 
+_NOT_SENT = re.compile(r"^.*wake[ _]up[ _]not[ _]sent.*\n", re.MULTILINE)
+
+
 @contextmanager
 def listening(api: Api) -> Iterator[str]:
     """Serve the application on a port."""
@@ -245,7 +248,8 @@ def two_webhooks(shell: Shell) -> str:
 
 
 def varied(output: tuple[int, str]) -> tuple[int, str]:
-    return output[0], VARIES.sub("*", output[1])
+    """Leave out what may differ, and that Redis took longer than a claim waits for it, as on a machine that is busy."""
+    return output[0], VARIES.sub("*", _NOT_SENT.sub("", output[1]))
 
 
 def same_end(database: Database) -> None:
