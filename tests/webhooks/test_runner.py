@@ -261,6 +261,17 @@ def test_a_receiver_that_hangs_keeps_nobody_waiting(database: Database, receiver
         assert len(hanging.received) <= 2 * IN_FLIGHT_MAX
 
 
+def test_those_with_nothing_in_flight_come_first(database: Database, receiver: Receiver) -> None:
+    """Receivers that hang have the oldest deliveries, and would take each thread that becomes free."""
+    for name in ("hanging", "good"):
+        create(database, Log(), url_of(receiver), name=name)
+        for _ in range(2):
+            send_test(database, name)
+    taken = [runner(database).take_due(1) for _ in range(3)]
+    names = {webhook.id: webhook.name for webhook in webhooks(database, Log()).list()}
+    assert [names[each.webhook_id] for [each] in taken] == ["hanging", "good", "hanging"]
+
+
 def test_old_deliveries_are_deleted(database: Database, settings: Settings, receiver: Receiver) -> None:
     create(database, Log(), url_of(receiver))
     send_test(database, "hook")
