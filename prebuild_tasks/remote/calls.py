@@ -93,8 +93,8 @@ class Answer:
         return value
 
 
-def duration_text(seconds: float) -> str:
-    """Return a duration as bodies have it."""
+def duration_of(seconds: float) -> str:
+    """Return a duration as bodies have it: in seconds, to the millisecond."""
     return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
 
 

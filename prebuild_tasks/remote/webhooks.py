@@ -9,14 +9,14 @@ from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.remote.asking import PAGE_MAX, Steps, ask_steps, page_steps
-from prebuild_tasks.remote.calls import RemoteCall, duration_text, path_of
+from prebuild_tasks.remote.calls import RemoteCall, duration_of, path_of
 from prebuild_tasks.remote.decode import decode
 from prebuild_tasks.webhooks import DeliveryStatus, DeliveryView, NewWebhook, NewWebhookRequest, WebhookView
 
 T = TypeVar("T")
 
 
-class Run(Protocol):
+class Ask(Protocol):
     """Carries out the steps of a method."""
 
     def __call__(self, generator: Steps[T], /) -> T: ...
@@ -29,9 +29,9 @@ class RemoteWebhooks:
     somebody else has done meanwhile.
     """
 
-    def __init__(self, url: str, run: Run) -> None:
+    def __init__(self, url: str, ask: Ask) -> None:
         """Take the address of the API, and what carries out the steps of a method."""
-        self._url, self._run = url, run
+        self._url, self._ask = url, ask
 
     def create(self, request: NewWebhookRequest) -> NewWebhook:
         """Create a webhook."""
@@ -41,7 +41,7 @@ class RemoteWebhooks:
 
     def list(self) -> list[WebhookView]:
         """List the webhooks by name."""
-        rows = self._run(page_steps(self._url, path_of("webhooks"), {}))
+        rows = self._ask(page_steps(self._url, path_of("webhooks"), {}))
         return [decode(WebhookView, row) for row in rows]
 
     def send_test(self, name: str) -> DeliveryView:
@@ -50,7 +50,7 @@ class RemoteWebhooks:
 
     def rotate(self, name: str, overlap_s: float) -> NewWebhook:
         """Give a webhook a new secret. The former one signs, too, for `overlap_s` seconds."""
-        return _new(self._post(name, "rotate", body={"overlap": duration_text(overlap_s)}))
+        return _new(self._post(name, "rotate", body={"overlap": duration_of(overlap_s)}))
 
     def disable(self, name: str) -> bool:
         """Send nothing more to a webhook, and return whether it was enabled."""
@@ -67,7 +67,7 @@ class RemoteWebhooks:
             self._url, path_of("webhooks", name, "deliveries"), filters,
             enough=lambda rows: len(rows) >= limit, size=min(limit, PAGE_MAX),
         )  # fmt: skip
-        return [decode(DeliveryView, row) for row in self._run(steps)[:limit]]
+        return [decode(DeliveryView, row) for row in self._ask(steps)[:limit]]
 
     def redeliver(self, delivery: str) -> DeliveryView:
         """Send a delivery once more. The API knows deliveries of webhooks, so it is asked about each."""
@@ -79,7 +79,7 @@ class RemoteWebhooks:
         raise NotFoundError(f"there is no delivery {delivery[:100]}", remedy=Remedy(RemedyKind.LIST_WEBHOOKS))
 
     def _post(self, *parts: str, body: JsonObject | None = None) -> JsonObject:
-        return self._run(ask_steps(self._url, RemoteCall("POST", path_of("webhooks", *parts), body=body)))
+        return self._ask(ask_steps(self._url, RemoteCall("POST", path_of("webhooks", *parts), body=body)))
 
 
 def _new(body: JsonObject) -> NewWebhook:

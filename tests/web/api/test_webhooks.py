@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import select
 from standardwebhooks import Webhook
 
-from prebuild_tasks.access import InstallationKey, InstallationKeys
+from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.webhooks import DeliveryRunner, WebhookView
-from tests.support.api import Api
+from tests.support.api import Api, serving
 from tests.support.receiver import Receiver
 from tests.support.webhooks import LOOPBACK
 
@@ -47,9 +49,9 @@ def test_a_secret_is_told_once(api: Api, database: Database) -> None:
     assert actors == ["token", "token"]
 
 
-def test_the_secret_verifies_what_is_sent(api: Api, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Receiver(encrypted=False).run() as receiver:
-        monkeypatch.setattr(api.runtime.webhooks, "_allowed", LOOPBACK)
+def test_the_secret_verifies_what_is_sent(database: Database, settings: Settings) -> None:
+    allowed = settings.model_copy(update={"webhook_allow": ("127.0.0.0/8",)})
+    with Receiver(encrypted=False).run() as receiver, serving(database, allowed) as api:
         url = f"http://127.0.0.1:{receiver.server_port}/"
         secret = api.post(HOOKS, json={"url": url, "name": "hook"}).json()["secret"]
         sent = api.post(f"{HOOKS}/hook/test")
@@ -57,9 +59,9 @@ def test_the_secret_verifies_what_is_sent(api: Api, database: Database, monkeypa
         runner = DeliveryRunner(database, api.runtime.keys, LOOPBACK, "r1")
         [taken] = runner.take_due()
         runner.deliver(taken)
+        [delivery] = api.get(f"{HOOKS}/hook/deliveries").json()["items"]
     [request] = receiver.received
     assert Webhook(secret).verify(request.body, request.headers)["type"] == "test"
-    [delivery] = api.get(f"{HOOKS}/hook/deliveries").json()["items"]
     assert (delivery["id"], delivery["status"]) == (request.headers["webhook-id"], "delivered")
 
 
@@ -87,13 +89,16 @@ def test_a_delivery_is_asked_for_again(api: Api) -> None:
     assert api.post(f"{HOOKS}/a/enable").json() == {"changed": True}
 
 
-def test_a_process_with_another_key_shows_no_secret(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_with_another_key_shows_no_secret(
+    api: Api, database: Database, settings: Settings, tmp_path: Path
+) -> None:
     create(api, "hook")
-    monkeypatch.setattr(api.runtime.webhooks, "_keys", InstallationKeys((InstallationKey(b"x" * 32),)))
-    for path, body in ((HOOKS, {"url": URL, "name": "other"}), (f"{HOOKS}/hook/rotate", {})):
-        refused = api.post(path, json=body)
-        assert (refused.status_code, refused.json()["code"]) == (409, "refused")
-        assert "PREBUILD_SECRET_KEY_FILE" in refused.json()["hint"]
+    elsewhere = settings.model_copy(update={"data_dir": tmp_path / "elsewhere"})  # which gets a key of its own
+    with serving(database, elsewhere) as other:
+        for path, body in ((HOOKS, {"url": URL, "name": "other"}), (f"{HOOKS}/hook/rotate", {})):
+            refused = other.post(path, json=body)
+            assert (refused.status_code, refused.json()["code"]) == (409, "refused")
+            assert "PREBUILD_SECRET_KEY_FILE" in refused.json()["hint"]
     assert [each["secret_version"] for each in api.get(HOOKS).json()["items"]] == [1]
 
 
