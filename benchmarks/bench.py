@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import psycopg
+from alembic import command
 
 from benchmarks.population import populate
 from prebuild_tasks.config import Settings
-from prebuild_tasks.db.engine import Database
+from prebuild_tasks.db.engine import Database, alembic_config
 from tests.support import servers
 
 POSTGRES_OPTIONS = {
@@ -64,11 +65,14 @@ class Bench:
             data_dir=self.directory / "data", host="bench", redis_url=self.redis_url, database_url=url, **values
         )
 
-    def database(self, name: str) -> Database:
-        """Make a new migrated database under this name; the caller closes it."""
+    def database(self, name: str, revision: str = "") -> Database:
+        """Make a new database under this name, of the newest schema unless one is named; the caller closes it."""
         self._administer(f'CREATE DATABASE "{name}" TEMPLATE template0')
         database = Database(self.postgres.format(name))
-        database.upgrade()
+        if revision:
+            _migrate(database, revision)
+        else:
+            database.upgrade()
         return database
 
     def populated(self, presets: int, each: int, history: int = 0) -> Database:
@@ -90,6 +94,13 @@ class Bench:
         directory = self.postgres.partition("host=")[2]
         with psycopg.connect(host=directory, user="postgres", dbname="postgres", autocommit=True) as connection:
             connection.execute(statement)  # type: ignore[arg-type]
+
+
+def _migrate(database: Database, revision: str) -> None:
+    config = alembic_config()
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
 
 
 def dsn(database: Database) -> str:

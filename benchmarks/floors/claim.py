@@ -1,6 +1,7 @@
 """A claim written by hand with psycopg, with the product's reads and writes.
 
-`in_steps` is a transaction with a statement for each; `at_once` does everything in one statement.
+`in_steps` is a transaction with a statement for each; `at_once` does everything in one statement; `by_text` sends one
+of the product's.
 """
 
 from __future__ import annotations
@@ -113,6 +114,26 @@ def at_once(dsn: str, template: str, preset: str) -> Callable[[str], object]:
         }  # fmt: skip
         hit = connected.get().execute(_ONE, values).fetchone()
         assert hit
+        return hit
+
+    return claim
+
+
+def by_text(dsn: str, statement: str, template: str, preset: str) -> Callable[[str], object]:
+    """Claim by the product's statement, or a former one, as a text."""
+    connected = _PerThread(dsn, autocommit=True)
+
+    def claim(who: str) -> object:
+        owner, key = f"text-{who}", str(uuid.uuid4())
+        values = {
+            "template": template, "preset": preset, "owner": owner, "name": "", "build_id": uuid.uuid4(),
+            "elapsed_ms": 0.5, "below_limit": False, "alive_s": 60.0, "principal": "local", "key": key,
+            "claim_id": uuid.uuid4(), "body_digest": _digest(preset, owner), "request_id": key, "actor": owner,
+            "actor_kind": "local", "actor_name": owner, "actor_subject": "",
+        }  # fmt: skip
+        hit = connected.get().execute(statement.encode(), values).fetchone()
+        assert hit
+        assert hit[0], "a workspace was claimed"
         return hit
 
     return claim

@@ -19,8 +19,8 @@ from prebuild_tasks.db.engine import Database
 from tests.support import bulk
 
 PREBUILDS = 10_000
-_TEMPLATE, _PRESET = "template-1", "preset-1"
-_SIZES = {1: (1, 1), 8: (2, 4), 32: (2, 16)}
+TEMPLATE, PRESET = "template-1", "preset-1"
+SIZES = {1: (1, 1), 8: (2, 4), 32: (2, 16)}
 """Numbers of clients: processes, and threads in each."""
 
 
@@ -28,7 +28,7 @@ def run(bench: Bench) -> Iterator[Result]:
     database = bench.database("claims")
     bulk.pools(database, 1, PREBUILDS)
     first_slot = 0
-    for number, (processes, threads) in _SIZES.items():
+    for number, (processes, threads) in SIZES.items():
         bulk.stock(database, PREBUILDS - unclaimed(database), first_slot=first_slot)
         first_slot += PREBUILDS
         yield from _measured(bench, database, number, processes, threads)
@@ -38,7 +38,7 @@ def run(bench: Bench) -> Iterator[Result]:
 
 def _measured(bench: Bench, database: Database, number: int, processes: int, threads: int) -> Iterator[Result]:
     pairs, each = bench.scaled(9, 7), max(bench.scaled(320, 160) // number, 10)
-    where = (_TEMPLATE, _PRESET)
+    where = (TEMPLATE, PRESET)
     plain = dsn(database)
     with (
         clients("benchmarks.claimers:product", processes, threads, database.url, *where) as product,

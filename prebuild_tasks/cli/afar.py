@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # a claim beside the database must be quick
 
 OVER_HTTP = frozenset({
     "claim", "release", "extend", "workspaces", "status", "explain", "builds", "logs", "history", "pause", "resume",
-    "unblock", "invalidate", "reconcile", "events",
+    "unblock", "invalidate", "reconcile", "events", "webhook",
 })  # fmt: skip
 """Commands that work over HTTP, too."""
 _BY_THEMSELVES = frozenset({"up", "login", "config", "decide"})

@@ -62,8 +62,16 @@ def _actor(context: typer.Context, parameter: typer.CallbackParam, value: str) -
     if source and source.name == "COMMANDLINE":
         from prebuild_tasks.cli.afar import refuse_actor
 
-        refuse_actor(str(context.info_name))
+        refuse_actor(_main_command(context))
     return check_person(value)
+
+
+def _main_command(context: typer.Context) -> str:
+    """Return the name of the command below `prebuild`, which may be a group."""
+    name, parent = context.info_name, context.parent
+    while parent is not None and parent.parent is not None:
+        name, parent = parent.info_name, parent.parent
+    return str(name)
 
 
 ActorOption = Annotated[

@@ -93,6 +93,11 @@ class Answer:
         return value
 
 
+def duration_of(seconds: float) -> str:
+    """Return a duration as bodies have it: in seconds, to the millisecond."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+
+
 def path_of(*parts: str) -> str:
     """Return a path under `/v1`, its parts encoded, so that none of them leaves its place."""
     return "/v1/" + "/".join(

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum
 from functools import cache
 from types import NoneType
-from typing import TYPE_CHECKING, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, TypeVar, get_args, get_origin, get_type_hints
 
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.model import json_values
@@ -56,6 +56,8 @@ def _hints(kind: type) -> dict[str, object]:
 
 
 def _decoded(hint: object, value: JsonValue) -> object:
+    if get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(value)
     kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not NoneType]
     kind = kinds[0]
     if value is None or not isinstance(kind, type):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.events import Event, EventFilter, EventPage
     from prebuild_tasks.insight import BuildView, PoolAvailability, PoolCheck, PoolStatus, WorkspaceView
     from prebuild_tasks.remote.pool_steps import RemoteExplanation
+    from prebuild_tasks.remote.webhooks import RemoteWebhooks
 
 T = TypeVar("T")
 
@@ -204,6 +205,13 @@ class RemoteSession:
             return False
 
         yield from self._streams.read(call, items, headers, sent.take_pause)
+
+    @property
+    def webhooks(self) -> RemoteWebhooks:
+        """The webhooks."""
+        from prebuild_tasks.remote.webhooks import RemoteWebhooks
+
+        return RemoteWebhooks(self._login.url, self._run)
 
     def _build(self, name: str) -> JsonObject:
         return self._run(ask_steps(self._login.url, RemoteCall("GET", path_of("builds", name))))

@@ -24,7 +24,7 @@ from prebuild_tasks.model.names import WorkspaceName, as_id
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, WorkspaceState
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.remote.asking import Steps, ask_steps, object_of, page_steps
-from prebuild_tasks.remote.calls import RemoteCall, Rest, path_of
+from prebuild_tasks.remote.calls import RemoteCall, Rest, duration_of, path_of
 from prebuild_tasks.remote.decode import decode, parsed_instant
 from prebuild_tasks.remote.problems import error_of
 
@@ -118,8 +118,7 @@ def extend_steps(url: str, workspace: str, seconds: float) -> Steps[datetime]:
     """Move the end of a claimed workspace, and return the new one."""
     owner, name = yield from _owned(url, workspace)
     path = path_of("workspaces", owner, name, "extend")
-    duration = f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
-    call = RemoteCall("POST", path, body={"duration": duration}, key=str(uuid.uuid4()))
+    call = RemoteCall("POST", path, body={"duration": duration_of(seconds)}, key=str(uuid.uuid4()))
     body = yield from ask_steps(url, call)
     return parsed_instant(body.get("claimed_until"))
 

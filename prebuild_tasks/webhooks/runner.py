@@ -20,9 +20,11 @@ from prebuild_tasks.webhooks.addresses import AllowedReceivers, parse_receiver
 from prebuild_tasks.webhooks.connector import Connector
 from prebuild_tasks.webhooks.rules import AfterAttempt, after_attempt, failure_text
 from prebuild_tasks.webhooks.signing import signed_headers
+from prebuild_tasks.webhooks.signing_keys import note_signing_keys
 from prebuild_tasks.webhooks.store import (
     free_lost,
     lock_webhook_of,
+    read_enabled,
     take_delivery,
     webhooks_with_work,
     write_attempt,
@@ -60,11 +62,14 @@ class DeliveryRunner:
 
     def run(self, stop: threading.Event, threads: int = THREADS) -> None:
         """Make deliveries until `stop` is set, and then end those that have begun, within 10 s."""
-        recovered_at = -_RECOVER_S
+        recovered_at, is_told = -_RECOVER_S, False
         in_flight: set[Future[None]] = set()
         with ThreadPoolExecutor(threads, "delivery") as pool:
             while not stop.is_set():
                 try:
+                    if not is_told:
+                        self.tell_keys()
+                        is_told = True
                     if clock.monotonic() - recovered_at >= _RECOVER_S:
                         self.recover()
                         recovered_at = clock.monotonic()
@@ -78,6 +83,14 @@ class DeliveryRunner:
                     in_flight -= wait(in_flight, PAUSE_S, FIRST_COMPLETED).done
                 else:
                     stop.wait(PAUSE_S)
+
+    def tell_keys(self) -> None:
+        """Store which keys sign, for the processes that show secrets."""
+        with self._database.write() as connection:
+            is_known = note_signing_keys(connection, self._keys, self._database.now(connection))
+            webhooks = 0 if is_known else len(read_enabled(connection))
+        if webhooks:
+            log.warning("secret_key_changed", problem="webhooks need to be rotated", webhooks=webhooks)
 
     def recover(self) -> int:
         """Make the deliveries pending whose process was lost, and return their number."""

@@ -125,11 +125,16 @@ def make_due(connection: Connection, delivery_id: str, now: datetime) -> bool:
 
 
 def webhooks_with_work(connection: Connection, now: datetime) -> Sequence[str]:
-    """List the webhooks with a delivery that is due and may be made, the one that is due for longest first."""
+    """List the webhooks with a delivery that is due and may be made.
+
+    Those with the fewest in flight come first, so that receivers that hang, and are behind, leave threads to others;
+    of those, the one that is due for longest.
+    """
     of_webhook = m.WebhookDelivery.webhook_id == m.Webhook.id
     due = select(func.min(m.WebhookDelivery.next_attempt_at)).where(of_webhook, _IS_PENDING).scalar_subquery()
-    query = select(m.Webhook.id).where(_IS_ENABLED, due <= now, _in_flight(m.Webhook.id) < IN_FLIGHT_MAX)
-    return connection.execute(query.order_by(due, m.Webhook.id)).scalars().all()
+    in_flight = _in_flight(m.Webhook.id)
+    query = select(m.Webhook.id).where(_IS_ENABLED, due <= now, in_flight < IN_FLIGHT_MAX)
+    return connection.execute(query.order_by(in_flight, due, m.Webhook.id)).scalars().all()
 
 
 def _in_flight(webhook_id: object) -> ScalarSelect[int]:

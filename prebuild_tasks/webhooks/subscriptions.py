@@ -19,6 +19,7 @@ from prebuild_tasks.schema.row_locks import lock_declaration
 from prebuild_tasks.webhooks.addresses import AllowedReceivers
 from prebuild_tasks.webhooks.rules import check_former_secret, check_webhook, reach_of
 from prebuild_tasks.webhooks.signing import secret_text
+from prebuild_tasks.webhooks.signing_keys import require_signing_key
 from prebuild_tasks.webhooks.store import (
     forget_numbers,
     insert_webhook,
@@ -49,13 +50,14 @@ class Webhooks:
 
         Raises:
             InputError: The request is invalid (`check_webhook`).
-            RefusedError: There is a webhook of that name.
+            RefusedError: There is a webhook of that name, or deliveries are signed with another secret key.
         """
         request = check_webhook(request, self._allowed)
         cursor = self._events.last_number()
         with self._database.write() as connection:
             lock_declaration(connection)
             now = self._database.now(connection)
+            require_signing_key(connection, self._keys, now)
             if lock_webhook(connection, request.name):
                 raise RefusedError(
                     f"there is a webhook {request.name} already", hint="choose another name", remedy=_LIST
@@ -96,10 +98,12 @@ class Webhooks:
         Raises:
             InputError: The overlap is not a duration.
             NotFoundError: There is no webhook of that name.
+            RefusedError: Deliveries are signed with another secret key.
         """
         check_former_secret(overlap_s)
         with self._database.write() as connection:
             now = self._database.now(connection)
+            require_signing_key(connection, self._keys, now)
             webhook = _existing(connection, name)
             view = replace(
                 webhook, secret_version=webhook.secret_version + 1, former_until=now + timedelta(seconds=overlap_s)

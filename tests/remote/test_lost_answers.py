@@ -195,3 +195,13 @@ def test_an_invalidation_is_not_repeated(door: LossyDoor, database: Database, se
         RemoteSession(login_to(URL, door.api.admin)).operate(PRESET, "invalidate")
     assert raised.value.hint == "look whether it was done before you repeat it"
     assert door.statuses == [200]
+
+
+@pytest.mark.parametrize("command", ["create https://hooks.example.com/", "test hook", "rotate hook", "disable hook"])
+def test_a_change_of_a_webhook_is_not_repeated(
+    command: str, door: LossyDoor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert door.api.post("/v1/webhooks", json={"url": "https://hooks.example.com/", "name": "hook"}).is_success
+    assert main(["webhook", *command.split()]) == 7
+    assert "look whether it was done" in capsys.readouterr().err
+    assert len(door.statuses) == 1

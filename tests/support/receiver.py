@@ -52,6 +52,8 @@ class Receiver(ThreadingHTTPServer):
     """Answers each POST as `answer` does, with the certificate of an authority of its own."""
 
     daemon_threads = True
+    request_queue_size = 128
+    """Connections that wait: one beyond them is tried again after a second."""
 
     def __init__(self, *names: str, encrypted: bool = True) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

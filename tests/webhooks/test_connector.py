@@ -7,13 +7,15 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from ipaddress import ip_address
 
 import pytest
 
 from prebuild_tasks.webhooks.addresses import Address, AllowedReceivers
 from prebuild_tasks.webhooks.addresses import Receiver as Target
-from prebuild_tasks.webhooks.connector import ANSWER_MAX, Connector
+from prebuild_tasks.webhooks.connector import ANSWER_MAX, TIMEOUT_S, Connector
+from prebuild_tasks.webhooks.rules import IN_FLIGHT_MAX, LEASE
 from prebuild_tasks.webhooks.types import ReceiverAnswer
 from tests.support.http_proxy import HttpProxy
 from tests.support.receiver import Handler, Receiver
@@ -244,6 +246,29 @@ def test_a_resolver_that_hangs(receiver: Receiver) -> None:
 
     answer = Connector(NOTHING, resolve=hang, timeout_s=0.3).post(Target("https", NAME, 443, "/"), {}, b"{}")
     assert answer.error == "no answer within 0.3 s"
+
+
+def test_all_of_an_exchange_has_one_limit(receiver: Receiver) -> None:
+    """A slow look-up, connection, answer and body, each within the limit, do not add up."""
+
+    def look_up(host: str, port: int) -> Sequence[Address]:
+        receiver.stopping.wait(0.6)
+        return [ip_address("127.0.0.1")]
+
+    def hang(request: Handler) -> None:
+        receiver.stopping.wait(30)
+
+    receiver.answer = hang
+    began = time.monotonic()
+    connector = Connector(LOOPBACK, resolve=look_up, tls=receiver.trusting, timeout_s=1)
+    answer = connector.post(Target("https", NAME, receiver.server_port, "/"), {}, b"{}")
+    assert answer.error == "no answer within 1 s"
+    assert time.monotonic() - began < 1.5, "neither 0.6 s and 1 s, nor more"
+
+
+def test_the_limits() -> None:
+    assert (TIMEOUT_S, ANSWER_MAX, IN_FLIGHT_MAX) == (10, 64 * 1024, 2)
+    assert timedelta(seconds=TIMEOUT_S) < LEASE, "an attempt is not taken for lost while it goes on"
 
 
 def test_http_without_tls_for_what_is_allowed() -> None:

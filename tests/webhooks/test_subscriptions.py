@@ -36,8 +36,10 @@ def test_a_webhook_begins_after_the_present_events(database: Database) -> None:
 def test_nothing_secret_is_in_the_database(database: Database) -> None:
     secret = create(database, Log()).secret.removeprefix("whsec_")
     with database.read() as connection:
-        for table in (m.Webhook, m.History):
-            assert secret not in str(connection.execute(select(table.__table__)).all())
+        for table in (m.Webhook, m.History, m.Setting):
+            stored = str(connection.execute(select(table.__table__)).all())
+            assert secret not in stored
+            assert KEYS.keys[0].secret.hex() not in stored
 
 
 def test_names_are_unique(database: Database) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from prebuild_tasks import webhooks
 from prebuild_tasks.bootstrap import Runtime
+from prebuild_tasks.cli.afar import afar
 from prebuild_tasks.cli.completion import complete_preset, complete_webhook
 from prebuild_tasks.cli.output import (
     ActorOption,
@@ -97,13 +98,16 @@ def create(
         presets=tuple(preset or ()),
         organization=organization,
     )
-    _write_new(_runtime().webhooks.create(request, actor=actor), as_json=as_json)
+    remote = afar()
+    made = remote.webhooks.create(request) if remote else _runtime().webhooks.create(request, actor=actor)
+    _write_new(made, as_json=as_json)
 
 
 @webhook.command("list", cls=Command)
 def list_(as_json: JsonOption = False) -> None:
     """List webhooks by name, with what each gets. Their secrets are not stored."""
-    listed = _runtime().webhooks.list()
+    remote = afar()
+    listed = remote.webhooks.list() if remote else _runtime().webhooks.list()
     if as_json:
         write_json(rows_of(listed))
         return
@@ -113,7 +117,8 @@ def list_(as_json: JsonOption = False) -> None:
 @webhook.command("test", cls=Command)
 def send_test(name: KnownArgument, *, as_json: JsonOption = False) -> None:
     """Have a test sent, which the deliveries show."""
-    delivery = webhooks.send_test(_runtime().database, name)
+    remote = afar()
+    delivery = remote.webhooks.send_test(name) if remote else webhooks.send_test(_runtime().database, name)
     if as_json:
         write_json(fields_of(delivery))
         return
@@ -132,20 +137,24 @@ def rotate(
 ) -> None:
     """Replace the secret of a webhook, and print the new one."""
     seconds = seconds_of(overlap, "--overlap")
-    _write_new(_runtime().webhooks.rotate(name, seconds, actor=actor), as_json=as_json)
+    remote = afar()
+    made = remote.webhooks.rotate(name, seconds) if remote else _runtime().webhooks.rotate(name, seconds, actor=actor)
+    _write_new(made, as_json=as_json)
 
 
 @webhook.command(cls=Command)
 def disable(name: KnownArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
     """Send nothing more to a webhook until it is enabled."""
-    changed = _runtime().webhooks.disable(name, actor=actor)
+    remote = afar()
+    changed = remote.webhooks.disable(name) if remote else _runtime().webhooks.disable(name, actor=actor)
     write_changed(name, "disabled", changed=changed, as_json=as_json)
 
 
 @webhook.command(cls=Command)
 def enable(name: KnownArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:
     """Send events again: those that follow, and deliveries that were pending."""
-    changed = _runtime().webhooks.enable(name, actor=actor)
+    remote = afar()
+    changed = remote.webhooks.enable(name) if remote else _runtime().webhooks.enable(name, actor=actor)
     write_changed(name, "enabled", changed=changed, as_json=as_json)
 
 
@@ -158,7 +167,10 @@ def deliveries(
     as_json: JsonOption = False,
 ) -> None:
     """List what was sent to a webhook, the latest first, and what came of it."""
-    listed = webhooks.list_deliveries(_runtime().database, name, status=status, limit=limit)
+    if remote := afar():
+        listed = remote.webhooks.deliveries(name, status, limit)
+    else:
+        listed = webhooks.list_deliveries(_runtime().database, name, status=status, limit=limit)
     if as_json:
         write_json(rows_of(listed))
         return
@@ -174,7 +186,8 @@ def redeliver(
     as_json: JsonOption = False,
 ) -> None:
     """Send a delivery once more, with the same id."""
-    again = webhooks.redeliver(_runtime().database, delivery)
+    remote = afar()
+    again = remote.webhooks.redeliver(delivery) if remote else webhooks.redeliver(_runtime().database, delivery)
     if as_json:
         write_json(fields_of(again))
     else:
