@@ -154,10 +154,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("servers")
         if item.path.parent.name in ("provisioners", "faults") or item.path.name.startswith("test_runner"):
             item.add_marker("slow")
-    # Tests that take minutes begin first: at the end, they would run alone. Those that share the deployment
+    # Tests that start processes or wait begin first: at the end, they would run alone. Those that share the deployment
     # of the fault table follow each other, or each part would start its own.
+    items.sort(key=lambda item: not any(map(item.get_closest_marker, ("e2e", "slow"))))
     items.sort(key=lambda item: "deployment" not in getattr(item, "fixturenames", ()))
-    items.sort(key=lambda item: item.path.name not in ("test_upgrade.py", "test_consumer.py"))
+    items.sort(key=lambda item: item.path.name not in ("test_upgrade.py", "test_consumer_outages.py"))
     if file := config.getoption("--fault-results"):
         seen = load(file)
         items.sort(key=lambda item: -seen[item.nodeid].seconds if item.nodeid in seen else -inf)
