@@ -17,17 +17,17 @@ from starlette.types import Receive, Scope, Send
 
 from prebuild_tasks import __version__
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.web.api.auth import let_in
 from prebuild_tasks.web.api.door import Door, DoorOptions, Limiter
 from prebuild_tasks.web.api.openapi import make_document
 from prebuild_tasks.web.api.operations import Operation
-from prebuild_tasks.web.api.problems import FAILED, ProblemDetails, ProblemError, problem_of
+from prebuild_tasks.web.api.problems import ProblemDetails, details_of
 from prebuild_tasks.web.api.request_ids import RequestIds
 from prebuild_tasks.web.api.responses import problem_response
 from prebuild_tasks.web.api.routes import builds, claims, events, meta, pools, webhooks, workspaces
 from prebuild_tasks.web.api.sequencer import number_events_until
+from prebuild_tasks.web.page.routes import page_routes
 
 log = get_logger(__name__)
 
@@ -40,7 +40,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *events.OPERATIONS,
     *meta.OPERATIONS,
 )
-"""Every route."""
+"""Every route of the API."""
 _CLOSED = 499
 """The status that nobody reads, because the client went away."""
 
@@ -71,6 +71,7 @@ def make_app(runtime: Runtime, options: DoorOptions, limiter: Limiter | None = N
     )  # fmt: skip
     app.state.door = door
     app.router.routes.extend(_OperationRoute(door, operation) for operation in OPERATIONS)
+    app.router.routes.extend(page_routes(door))
     app.add_exception_handler(HTTPException, _of_no_route)
     app.add_middleware(RequestIds)
     return app
@@ -107,7 +108,7 @@ class _Endpoint:
         except ClientDisconnect:
             return Response(status_code=_CLOSED)
         except Exception as error:
-            details = _details_of(error)
+            details = details_of(error)
             if details.status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.exception("request_failed", route=operation.path)
             response = _answer(request, details)
@@ -117,19 +118,6 @@ class _Endpoint:
             return response
         finally:
             request.state.call = None  # each holds the other, so that only the garbage collector would find them
-
-
-def _details_of(error: Exception) -> ProblemDetails:
-    match error:
-        case ProblemError():
-            details, cause = error.details, error.__cause__
-        case PrebuildError():
-            details, cause = problem_of(error), error
-        case _:
-            return FAILED
-    if details.code == "unreachable" and isinstance(cause, PrebuildError):
-        log.warning("service_unusable", error=cause.message)
-    return details
 
 
 def _of_no_route(request: Request, error: Exception) -> Response:

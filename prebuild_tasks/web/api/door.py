@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from prebuild_tasks import __version__
-from prebuild_tasks.access import Authenticator, Principal
+from prebuild_tasks.access import Authenticator, Principal, Sessions
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.claims import Choice, WaitStage, hits_of, read_openings, read_waiting
 from prebuild_tasks.clock import monotonic
@@ -69,6 +69,12 @@ class Limiter(Protocol):
     async def count(self, principal: Principal, *, claims: bool) -> None:
         """Count a request. Raises ProblemError for one too many."""
 
+    async def count_bad(self, address: str) -> None:
+        """Count a bad token of an address."""
+
+    def require_patience(self, address: str) -> None:
+        """Raise ProblemError for an address that has sent too many bad tokens."""
+
 
 class Door:
     """The state of a serving process. Only its synchronous methods may be used from any thread."""
@@ -80,6 +86,7 @@ class Door:
         self.base = options.public_url.rstrip("/")
         """Begins every link; empty: links are paths."""
         self.tokens = Authenticator(runtime.database)
+        self.sessions = Sessions(runtime.database)
         self.token_watch = TokenWatch(self._look_up_token)
         self.cursors = Cursors(runtime.keys.derive("cursors"))
         self.document: JsonObject = {}
