@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.access.keys import InstallationKey, InstallationKeys
     from prebuild_tasks.access.rules import owner_for, sees_owner, sees_preset, sees_workspace
     from prebuild_tasks.access.session_ids import form_token, is_form_token
-    from prebuild_tasks.access.sessions import IDLE, LASTS, Session, Sessions, new_login_code
+    from prebuild_tasks.access.sessions import IDLE, LASTS, PageSessions, Session, new_login_code
     from prebuild_tasks.access.store import missing_names, sees_preset_sql, sees_workspace_sql
     from prebuild_tasks.access.tokens import create_token, list_tokens, revoke_token, rotate_token
     from prebuild_tasks.access.types import (
@@ -39,11 +39,11 @@ __all__ = [
     "InstallationKeys",
     "NewToken",
     "NewTokenRequest",
+    "PageSessions",
     "Principal",
     "Reach",
     "Scope",
     "Session",
-    "Sessions",
     "TokenState",
     "TokenView",
     "create_token",
@@ -91,7 +91,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "IDLE",
                 "LASTS",
                 "Session",
-                "Sessions",
+                "PageSessions",
                 "new_login_code",
             ),
             "store": (

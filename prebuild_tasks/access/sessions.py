@@ -38,7 +38,7 @@ class Session:
     principal: Principal
 
 
-class Sessions:
+class PageSessions:
     """The sessions of an installation, looked up at most once in two seconds per process. Threads may share it."""
 
     def __init__(self, database: Database) -> None:
@@ -84,6 +84,10 @@ class Sessions:
             return None
         principal = self._principals.get(digest(session_id), within)
         return Session(session_id, principal) if isinstance(principal, Principal) else None
+
+    def was_good(self, session_id: str) -> bool:
+        """Return whether a session went on when it was last looked up, however long ago, if that is known."""
+        return is_session_id(session_id) and isinstance(self._principals.last(digest(session_id)), Principal)
 
     def end(self, session_id: str) -> None:
         """End a session. Every process notices within 2 s."""

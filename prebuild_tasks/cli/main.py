@@ -57,7 +57,7 @@ COMMANDS = {
     "adopt": ("commands.audit", "Give a resource with a claim marker back to its owner, after a restore"),
     "doctor": ("commands.doctor", "Diagnose the service and say how to fix what is wrong"),
     "health": ("commands.doctor", "Check one part of the service, for health probes"),
-    "serve": ("commands.serve", "Serve the HTTP API"),
+    "serve": ("commands.serve", "Serve the page and the HTTP API"),
     "exporter": ("commands.exporter", "Serve Prometheus metrics"),
     "token": ("commands.tokens", "Manage the tokens of the HTTP API"),
     "webhook": ("commands.webhooks", "Manage what is told to other services"),

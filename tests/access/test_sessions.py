@@ -12,7 +12,7 @@ from sqlalchemy import event, select
 from prebuild_tasks import clock
 from prebuild_tasks.access.rules import digest
 from prebuild_tasks.access.session_ids import form_token, is_form_token
-from prebuild_tasks.access.sessions import Session, Sessions, new_login_code
+from prebuild_tasks.access.sessions import PageSessions, Session, new_login_code
 from prebuild_tasks.access.tokens import create_token, revoke_token
 from prebuild_tasks.access.types import NewToken, NewTokenRequest, Scope
 from prebuild_tasks.config import Settings
@@ -65,7 +65,7 @@ def digests(database: Database, table: type[m.PageSession | m.LoginCode]) -> set
 
 
 def test_a_session_acts_as_its_token(timed: Database, reader: NewToken) -> None:
-    sessions = Sessions(timed)
+    sessions = PageSessions(timed)
     session = sessions.find(sessions.begin(reader.view.id))
     assert session is not None
     assert (session.principal.name, session.principal.token_id) == ("reader", reader.view.id)
@@ -73,7 +73,7 @@ def test_a_session_acts_as_its_token(timed: Database, reader: NewToken) -> None:
 
 
 def test_neither_ids_nor_codes_are_stored_or_shown(timed: Database, reader: NewToken) -> None:
-    sessions = Sessions(timed)
+    sessions = PageSessions(timed)
     code, session_id = new_login_code(timed, reader.view.id), sessions.begin(reader.view.id)
     assert digests(timed, m.PageSession) == {digest(session_id)}
     assert digests(timed, m.LoginCode) == {digest(code)}
@@ -84,13 +84,13 @@ def test_neither_ids_nor_codes_are_stored_or_shown(timed: Database, reader: NewT
     "text", ["", "pbs_", "pbs_" + "x" * 43, "pbt_" + "x" * 43, "pbs_" + "\ud800" * 43, "x" * 10**6]
 )
 def test_what_is_not_a_session(timed: Database, text: str) -> None:
-    sessions = Sessions(timed)
+    sessions = PageSessions(timed)
     assert (sessions.find(text), sessions.remembered(text)) == (None, None)
     sessions.end(text)
 
 
 def test_an_idle_session_ends_after_eight_hours(timed: Database, time: Time, reader: NewToken) -> None:
-    sessions = Sessions(timed)
+    sessions = PageSessions(timed)
     session_id = sessions.begin(reader.view.id)
     time.seconds += 8 * HOUR - 1
     session = sessions.find(session_id)
@@ -100,7 +100,7 @@ def test_an_idle_session_ends_after_eight_hours(timed: Database, time: Time, rea
 
 
 def test_a_session_in_use_ends_after_a_day(timed: Database, time: Time, reader: NewToken) -> None:
-    sessions = Sessions(timed)
+    sessions = PageSessions(timed)
     session_id = sessions.begin(reader.view.id)
     for _ in range(23):
         time.seconds += HOUR
@@ -115,7 +115,7 @@ def test_a_session_in_use_ends_after_a_day(timed: Database, time: Time, reader: 
 
 def test_the_last_use_is_written_once_a_minute(timed: Database, time: Time, reader: NewToken) -> None:
     sent: list[str] = []
-    sessions, other = Sessions(timed), Sessions(timed)
+    sessions, other = PageSessions(timed), PageSessions(timed)
     session = sessions.find(sessions.begin(reader.view.id))
     assert session
     time.seconds += 61
@@ -140,7 +140,7 @@ def test_the_last_use_is_written_once_a_minute(timed: Database, time: Time, read
 @pytest.mark.parametrize("ends", ["revoked", "expired", "deleted"])
 def test_a_session_ends_with_its_token(timed: Database, settings: Settings, time: Time, ends: str) -> None:
     request = NewTokenRequest(name="short", scope=Scope.READ, lifetime_s=None if ends == "revoked" else 60.0)
-    sessions, other = Sessions(timed), Sessions(timed)
+    sessions, other = PageSessions(timed), PageSessions(timed)
     session_id = sessions.begin(create_token(timed, request, actor="grace").view.id)
     assert names(sessions.find(session_id), other.find(session_id)) == ["short", "short"]
     time.seconds += 2
@@ -155,7 +155,7 @@ def test_a_session_ends_with_its_token(timed: Database, settings: Settings, time
 
 def test_a_token_that_expires_within_the_two_seconds_ends_its_session_at_once(timed: Database, time: Time) -> None:
     request = NewTokenRequest(name="short", scope=Scope.READ, lifetime_s=1.0)
-    sessions = Sessions(timed)
+    sessions = PageSessions(timed)
     session_id = sessions.begin(create_token(timed, request, actor="grace").view.id)
     assert sessions.find(session_id)
     time.seconds += 1
@@ -165,7 +165,7 @@ def test_a_token_that_expires_within_the_two_seconds_ends_its_session_at_once(ti
 def test_a_log_out_ends_the_session_in_every_process_within_two_seconds(
     timed: Database, time: Time, reader: NewToken
 ) -> None:
-    sessions, other = Sessions(timed), Sessions(timed)
+    sessions, other = PageSessions(timed), PageSessions(timed)
     session_id, another = sessions.begin(reader.view.id), sessions.begin(reader.view.id)
     assert names(sessions.find(session_id), other.find(session_id)) == ["reader", "reader"]
     sessions.end(session_id)
@@ -178,7 +178,7 @@ def test_a_log_out_ends_the_session_in_every_process_within_two_seconds(
 
 def test_a_look_up_is_used_for_two_seconds(timed: Database, time: Time, reader: NewToken) -> None:
     sent: list[str] = []
-    sessions = Sessions(timed)
+    sessions = PageSessions(timed)
     session_id = sessions.begin(reader.view.id)
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -198,7 +198,7 @@ def test_a_look_up_is_used_for_two_seconds(timed: Database, time: Time, reader: 
 
 
 def test_a_code_begins_one_session(timed: Database, reader: NewToken) -> None:
-    sessions, code = Sessions(timed), new_login_code(timed, reader.view.id)
+    sessions, code = PageSessions(timed), new_login_code(timed, reader.view.id)
     session_id = sessions.redeem(code)
     assert session_id
     assert names(sessions.find(session_id)) == ["reader"]
@@ -206,7 +206,7 @@ def test_a_code_begins_one_session(timed: Database, reader: NewToken) -> None:
 
 
 def test_of_many_at_once_one_gets_the_code(timed: Database, reader: NewToken) -> None:
-    sessions, code = Sessions(timed), new_login_code(timed, reader.view.id)
+    sessions, code = PageSessions(timed), new_login_code(timed, reader.view.id)
     with ThreadPoolExecutor(8) as threads:
         begun = list(threads.map(lambda _: sessions.redeem(code), range(8)))
     assert sum(session_id is not None for session_id in begun) == 1
@@ -214,7 +214,7 @@ def test_of_many_at_once_one_gets_the_code(timed: Database, reader: NewToken) ->
 
 
 def test_a_code_ends_after_ten_minutes(timed: Database, time: Time, reader: NewToken) -> None:
-    sessions = Sessions(timed)
+    sessions = PageSessions(timed)
     first, second = new_login_code(timed, reader.view.id), new_login_code(timed, reader.view.id)
     time.seconds += 599
     assert sessions.redeem(first)
@@ -223,18 +223,18 @@ def test_a_code_ends_after_ten_minutes(timed: Database, time: Time, reader: NewT
 
 
 def test_a_code_of_a_revoked_token_begins_nothing_that_can_be_used(timed: Database, reader: NewToken) -> None:
-    sessions, code = Sessions(timed), new_login_code(timed, reader.view.id)
+    sessions, code = PageSessions(timed), new_login_code(timed, reader.view.id)
     revoke_token(timed, "reader", actor="grace")
     assert names(sessions.find(sessions.redeem(code) or "")) == [None]
 
 
 @pytest.mark.parametrize("code", ["", "pbc_", "pbc_" + "x" * 43, "pbs_" + "x" * 43, "\ud800", "x" * 10**6])
 def test_what_is_not_a_code(timed: Database, code: str) -> None:
-    assert Sessions(timed).redeem(code) is None
+    assert PageSessions(timed).redeem(code) is None
 
 
 def test_retention_deletes_what_has_ended(timed: Database, settings: Settings, time: Time, reader: NewToken) -> None:
-    sessions = Sessions(timed)
+    sessions = PageSessions(timed)
     sessions.begin(reader.view.id)
     used = new_login_code(timed, reader.view.id)
     assert sessions.redeem(used)

@@ -138,7 +138,8 @@ class Embedded:
         if self._parts.flower:
             self._start_flower()
         if self._parts.serve:
-            self._say("api", Api(self._runtime, self._children).start())
+            for what, sentence in Api(self._runtime, self._children).start().items():
+                self._say(what, sentence)
         self._say("logs", str(settings.data_dir / "logs"))
         self._runtime.messages.tick()
         self._suggest_claim(at_start.declared)

@@ -22,11 +22,12 @@ from prebuild_tasks.web.api.auth import let_in
 from prebuild_tasks.web.api.door import Door, DoorOptions, Limiter
 from prebuild_tasks.web.api.openapi import make_document
 from prebuild_tasks.web.api.operations import Operation
-from prebuild_tasks.web.api.problems import ProblemDetails, details_of
+from prebuild_tasks.web.api.problems import ProblemDetails, problem_details
 from prebuild_tasks.web.api.request_ids import RequestIds
 from prebuild_tasks.web.api.responses import problem_response
 from prebuild_tasks.web.api.routes import builds, claims, events, meta, pools, webhooks, workspaces
 from prebuild_tasks.web.api.sequencer import number_events_until
+from prebuild_tasks.web.page.entry import error_page
 from prebuild_tasks.web.page.routes import page_routes
 
 log = get_logger(__name__)
@@ -108,7 +109,7 @@ class _Endpoint:
         except ClientDisconnect:
             return Response(status_code=_CLOSED)
         except Exception as error:
-            details = details_of(error)
+            details = problem_details(error)
             if details.status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.exception("request_failed", route=operation.path)
             response = _answer(request, details)
@@ -129,6 +130,9 @@ def _of_no_route(request: Request, error: Exception) -> Response:
         allowed = {"Allow": ", ".join(methods)} if methods else headers
         detail = f"this address does not take {request.method[:20]}"
         return _answer(request, ProblemDetails(status=405, code="method_not_allowed", detail=detail, headers=allowed))
+    if "text/html" in request.headers.get("accept", "") and not request.scope["path"].startswith("/v1"):
+        nothing = ProblemDetails(status=404, code="not_found", detail="there is no such page")
+        return error_page(request.app.state.door, request, nothing)
     hint = f"see {request.app.state.door.base}/docs"
     return _answer(request, ProblemDetails(status=404, code="not_found", detail="there is no such address", hint=hint))
 

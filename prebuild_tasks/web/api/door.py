@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from prebuild_tasks import __version__
-from prebuild_tasks.access import Authenticator, Principal, Sessions
+from prebuild_tasks.access import Authenticator, PageSessions, Principal
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.claims import Choice, WaitStage, hits_of, read_openings, read_waiting
 from prebuild_tasks.clock import monotonic
@@ -70,10 +70,10 @@ class Limiter(Protocol):
         """Count a request. Raises ProblemError for one too many."""
 
     async def count_bad(self, address: str) -> None:
-        """Count a bad token of an address."""
+        """Count a bad token, code or session of an address."""
 
     def require_patience(self, address: str) -> None:
-        """Raise ProblemError for an address that has sent too many bad tokens."""
+        """Raise ProblemError for an address that has sent too many bad ones."""
 
 
 class Door:
@@ -86,7 +86,7 @@ class Door:
         self.base = options.public_url.rstrip("/")
         """Begins every link; empty: links are paths."""
         self.tokens = Authenticator(runtime.database)
-        self.sessions = Sessions(runtime.database)
+        self.sessions = PageSessions(runtime.database)
         self.token_watch = TokenWatch(self._look_up_token)
         self.cursors = Cursors(runtime.keys.derive("cursors"))
         self.document: JsonObject = {}

@@ -165,7 +165,7 @@ def problem_of(error: PrebuildError) -> ProblemDetails:
             return FAILED
 
 
-def details_of(error: Exception) -> ProblemDetails:
+def problem_details(error: Exception) -> ProblemDetails:
     """Return the details of any error. Of what cannot be used, the log says more than the answer."""
     match error:
         case ProblemError():

@@ -13,11 +13,11 @@ from prebuild_tasks.access import Session, is_form_token
 from prebuild_tasks.web.api.auth import require_scope
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.api.problems import ProblemDetails, problem
-from prebuild_tasks.web.page.cookies import session_of
+from prebuild_tasks.web.page.cookies import session_of, set_cookie
 from prebuild_tasks.web.page.forms import read_form
 from prebuild_tasks.web.page.kinds import Page
-from prebuild_tasks.web.page.origins import is_secure, own_origin, refusal_of
-from prebuild_tasks.web.page.render import html_response, render
+from prebuild_tasks.web.page.origins import is_secure, origin_refusal, own_origin
+from prebuild_tasks.web.page.render import html_response, render_page
 from prebuild_tasks.web.page.visit import Visit, frame_for, go_to, root_of
 
 FORM_TOKEN = "form_token"
@@ -47,24 +47,37 @@ async def enter(door: Door, page: Page, request: Request, navigation: tuple[Page
 def require_own_origin(door: Door, request: Request) -> None:
     """Raise ProblemError (403) for a form that was not sent by a page of this address."""
     own = own_origin(door.base, request.scope["scheme"], request.headers.get("host", ""))
-    if refusal := refusal_of(request.headers, request.headers.getlist("origin"), own):
+    if refusal := origin_refusal(request.headers, request.headers.getlist("origin"), own):
         raise problem(403, "foreign_form", refusal, hint="open the page at its own address, and use the form there")
 
 
 async def find_session(door: Door, request: Request) -> Session | None:
-    """Return the session of a request that goes on; without a thread if it was looked up just now."""
+    """Return the session of a request that goes on; without a thread if it was looked up just now.
+
+    Raises ProblemError (429) for a session that is not known yet, from an address that has sent too many bad ones.
+    """
     session_id = session_of(request, secure=is_secure(door.base, request.scope["scheme"]))
     if not session_id:
         return None
     if known := door.sessions.remembered(session_id):
         return known
-    return await door.look(partial(door.sessions.find, session_id))
+    if door.limiter is not None and not door.sessions.was_good(session_id):
+        door.limiter.require_patience(address_of(request))
+    session = await door.look(partial(door.sessions.find, session_id))
+    if session is None and door.limiter is not None:
+        await door.limiter.count_bad(address_of(request))
+    return session
+
+
+def address_of(request: Request) -> str:
+    """Return the client's address."""
+    return request.client.host if request.client else ""
 
 
 def error_page(door: Door, request: Request, details: ProblemDetails, navigation: tuple[Page, ...] = ()) -> Response:
     """Return the page that tells what is wrong."""
     frame = frame_for(door, request, getattr(request.state, "session", None), navigation)
-    text = render("error", frame, details=details, request_id=request.state.request_id)
+    text = render_page("error", frame, details=details, request_id=request.state.request_id)
     response = html_response(request, text, details.status)
     response.headers.update({key: value for key, value in details.headers.items() if key != "WWW-Authenticate"})
     return response
@@ -79,4 +92,8 @@ def _to_login(door: Door, request: Request, *, is_form: bool) -> Response:
         query = request.scope["query_string"].decode("latin-1")
         back = request.scope.get("raw_path", path.encode()).decode("latin-1").partition("?")[0]
         back += f"?{query}" if query else ""
-    return go_to(root_of(door), "/login?" + urlencode({"next": back}))
+    response = go_to(root_of(door), "/login?" + urlencode({"next": back}))
+    secure = is_secure(door.base, request.scope["scheme"])
+    if session_of(request, secure=secure):  # which has ended
+        response.headers["Set-Cookie"] = set_cookie("", secure=secure)
+    return response

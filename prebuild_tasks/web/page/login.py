@@ -17,11 +17,11 @@ from prebuild_tasks.logs import get_logger
 from prebuild_tasks.web.api.auth import authenticated
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.page.cookies import session_of, set_cookie
-from prebuild_tasks.web.page.entry import find_session, require_own_origin
+from prebuild_tasks.web.page.entry import address_of, find_session, require_own_origin
 from prebuild_tasks.web.page.forms import read_form
 from prebuild_tasks.web.page.kinds import Form
 from prebuild_tasks.web.page.origins import is_secure, local_path
-from prebuild_tasks.web.page.render import html_response, render
+from prebuild_tasks.web.page.render import html_response, render_page
 from prebuild_tasks.web.page.visit import Visit, frame_for, go_to, root_of
 
 log = get_logger(__name__)
@@ -45,7 +45,7 @@ async def log_in(door: Door, request: Request) -> Response:
     fields = await read_form(request)
     token, code = fields.get("token", "").strip(), fields.get("code", "")
     after = local_path(fields.get("next", ""))
-    address = request.client.host if request.client else ""
+    address = address_of(request)
     if door.limiter is not None and not door.tokens.was_good(token):
         door.limiter.require_patience(address)
     try:
@@ -92,7 +92,7 @@ async def _end(door: Door, session_id: str) -> None:
 
 
 def _form(door: Door, request: Request, after: str, *, code: str = "", failed: str = "") -> Response:
-    text = render("login", frame_for(door, request, None, ()), after=after, code=code, failed=failed)
+    text = render_page("login", frame_for(door, request, None, ()), after=after, code=code, failed=failed)
     return html_response(request, text, HTTPStatus.FORBIDDEN if failed else HTTPStatus.OK)
 
 

@@ -36,7 +36,7 @@ def is_secure(public_url: str, scheme: str) -> bool:
     return "https" in (urlsplit(public_url).scheme, scheme)
 
 
-def refusal_of(headers: Mapping[str, str], origins: Sequence[str], own: Origin | None) -> str:
+def origin_refusal(headers: Mapping[str, str], origins: Sequence[str], own: Origin | None) -> str:
     """Return why a form was not sent by a page of this origin, as a sentence; empty: it was.
 
     Args:

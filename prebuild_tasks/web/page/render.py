@@ -69,9 +69,14 @@ def static_files() -> Mapping[str, StaticFile]:
     return files
 
 
-def render(template: str, frame: Frame, **values: object) -> str:
+def render_page(template: str, frame: Frame, **values: object) -> str:
     """Return a page as HTML: the template of `templates/page/`, with values of its own."""
-    return environment().get_template(f"{template}.html.j2").render(frame=frame, version=__version__, **values)
+    return templates().get_template(f"{template}.html.j2").render(frame=frame, version=__version__, **values)
+
+
+def render_part(template: str, macro: str, *values: object) -> str:
+    """Return a part of a page as HTML: a macro of a template, such as one row."""
+    return str(getattr(templates().get_template(f"{template}.html.j2").module, macro)(*values))
 
 
 def html_response(request: Request, text: str, status: int = 200) -> Response:
@@ -98,7 +103,7 @@ def _response(request: Request, body: bytes, media_type: str, more: Mapping[str,
 
 
 @cache
-def environment() -> Environment:
+def templates() -> Environment:
     """Return the environment of the templates."""
     made = Environment(
         loader=FileSystemLoader(_WEB / "templates" / "page"),

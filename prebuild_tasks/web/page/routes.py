@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.web.api.door import Door
-from prebuild_tasks.web.api.problems import details_of, problem
+from prebuild_tasks.web.api.problems import problem, problem_details
 from prebuild_tasks.web.page import pools
 from prebuild_tasks.web.page.entry import enter, error_page
 from prebuild_tasks.web.page.kinds import Form, Page
@@ -38,8 +38,8 @@ Respond = Callable[[Request], Awaitable[Response]]
 def page_routes(door: Door) -> list[BaseRoute]:
     """Make the routes of the page."""
     login: dict[str, Respond] = {"GET": partial(show_login, door), "POST": partial(log_in, door)}
-    routes: list[BaseRoute] = [PageRoute(door, page.path, {page.method: _entering(door, page)}) for page in PAGES]
-    routes += [PageRoute(door, form.path, {form.method: _entering(door, form)}) for form in FORMS]
+    routes: list[BaseRoute] = [PageRoute(door, page.path, {page.method: entering(door, page)}) for page in PAGES]
+    routes += [PageRoute(door, form.path, {form.method: entering(door, form)}) for form in FORMS]
     return [*routes, PageRoute(door, LOGIN, login), PageRoute(door, "/static/{name}", {"GET": _file})]
 
 
@@ -50,6 +50,7 @@ class PageRoute(Route):
         """Take what answers each method."""
         endpoint = _Endpoint(door, path, methods)
         super().__init__(path, endpoint.respond, methods=[*methods])
+        self.methods = {*methods}  # without HEAD, which the server answers as GET
         self.app = endpoint
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -76,7 +77,7 @@ class _Endpoint:
         except ClientDisconnect:
             return Response(status_code=_CLOSED)
         except Exception as error:
-            details = details_of(error)
+            details = problem_details(error)
             if details.status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.exception("request_failed", route=self._path)
             response = error_page(self._door, request, details, _NAVIGATION)
@@ -94,9 +95,11 @@ class _Endpoint:
             await self._door.in_thread(partial(self._door.sessions.note_use, session))
 
 
-def _entering(door: Door, page: Page) -> Respond:
+def entering(door: Door, page: Page, navigation: tuple[Page, ...] = _NAVIGATION) -> Respond:
+    """Return what answers a page, or a form, after its checks."""
+
     async def respond(request: Request) -> Response:
-        return await enter(door, page, request, _NAVIGATION)
+        return await enter(door, page, request, navigation)
 
     return respond
 

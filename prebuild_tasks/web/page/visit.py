@@ -15,7 +15,7 @@ from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.page import headers
 from prebuild_tasks.web.page.kinds import Page, may_open
-from prebuild_tasks.web.page.render import Frame, NavigationItem, html_response, render
+from prebuild_tasks.web.page.render import Frame, NavigationItem, html_response, render_page
 from prebuild_tasks.workspaces import FollowUp
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Visit:
     def show(self, template: str, **values: object) -> Response:
         """Answer with a page."""
         frame = frame_for(self.door, self.request, self.session, self._navigation)
-        return html_response(self.request, render(template, frame, **values))
+        return html_response(self.request, render_page(template, frame, **values))
 
     def go(self, path: str) -> Response:
         """Answer with the way to a path of this page, as after a form."""
