@@ -56,6 +56,11 @@ class Page:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
+    def show_as(self, width: int, scheme: str = "light") -> None:
+        """Show pages as wide as this, in a color scheme."""
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
     @property
     def requested(self) -> list[str]:
         """The addresses that were requested."""
