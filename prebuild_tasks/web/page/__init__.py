@@ -1,0 +1,1 @@
+"""The page of pools, live, for browsers."""
