@@ -60,7 +60,7 @@ _PLAIN = _Style()
 
 
 class LogMarkup:
-    """The output of one build, which comes in pieces. Each piece's markup is complete in itself, and can be appended."""
+    """The output of one build, which comes in pieces. Each piece's markup is complete, and can be appended."""
 
     def __init__(self, line_shown: int = LINE_SHOWN) -> None:
         """Begin with plain text. Of each line, `line_shown` characters are shown."""
@@ -144,7 +144,7 @@ def _styled(style: _Style, parameters: str) -> _Style:
         at += 1
         if code in (38, 48):
             color, at = _extended(codes, at)
-            style = replace(style, **{"foreground" if code == 38 else "background": color})
+            style = replace(style, foreground=color) if code == 38 else replace(style, background=color)
         else:
             style = _with_code(style, code)
     return style
@@ -163,8 +163,8 @@ def _with_code(style: _Style, code: int) -> _Style:
             return replace(style, foreground=color + (8 if bright == 9 else 0))
         case 4 | 10 if color < 8:
             return replace(style, background=color + (8 if bright == 10 else 0))
-    if code in (39, 49):
-        return replace(style, **{"foreground" if code == 39 else "background": None})
+        case 3 | 4 if color == 9:
+            return replace(style, foreground=None) if bright == 3 else replace(style, background=None)
     return style
 
 
