@@ -48,7 +48,8 @@ class PoolLine:
 def pool_lines(database: Database, settings: Settings, reach: Reach) -> list[PoolLine]:
     """Read the pools within reach, by name."""
     with database.snapshot() as connection:
-        organizations = dict(connection.execute(select(m.Organization.id, m.Organization.name)).tuples().all())
+        named = connection.execute(select(m.Organization.id, m.Organization.name))
+        organizations = {row.id: row.name for row in named}
         seen = seen_among(connection, reach)
         now, pools = read_statuses(database, connection, settings)
         under_way = read_under_way(connection)

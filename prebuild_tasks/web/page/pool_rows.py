@@ -10,7 +10,7 @@ from prebuild_tasks.insight import PoolLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolRow:
+class TableRow:
     """A pool as a row of the table. Its texts are as they were stored; who renders them makes them safe."""
 
     pool: str
@@ -78,7 +78,7 @@ class PoolFilter:
         """Return whether it may leave out a row."""
         return bool(self.search.split() or self.template or self.organization or self.reason)
 
-    def shows(self, row: PoolRow) -> bool:
+    def shows(self, row: TableRow) -> bool:
         """Return whether a row meets every field."""
         name = f"{row.pool} {row.organization}".casefold()
         return (
@@ -98,17 +98,17 @@ class PoolChoices:
     reasons: tuple[str, ...]
 
 
-def pool_rows(lines: Iterable[PoolLine]) -> list[PoolRow]:
+def pool_rows(lines: Iterable[PoolLine]) -> list[TableRow]:
     """Return the rows by shortfall, the largest first, then by name; versions that are not active come last."""
     return sorted((_row(line) for line in lines), key=_order)
 
 
-def filtered(rows: Iterable[PoolRow], shown: PoolFilter) -> list[PoolRow]:
+def filtered(rows: Iterable[TableRow], shown: PoolFilter) -> list[TableRow]:
     """Return the rows that a filter shows, in their order."""
     return [row for row in rows if shown.shows(row)]
 
 
-def choices(rows: Sequence[PoolRow]) -> PoolChoices:
+def choices(rows: Sequence[TableRow]) -> PoolChoices:
     """Return the values that occur in the rows."""
     return PoolChoices(
         tuple(sorted({row.template for row in rows})),
@@ -117,13 +117,13 @@ def choices(rows: Sequence[PoolRow]) -> PoolChoices:
     )
 
 
-def _order(row: PoolRow) -> tuple[bool, int, float, str]:
+def _order(row: TableRow) -> tuple[bool, int, float, str]:
     return bool(row.version), -row.shortfall, row.share, row.pool
 
 
-def _row(line: PoolLine) -> PoolRow:
+def _row(line: PoolLine) -> TableRow:
     status, change = line.status, line.next_change
-    return PoolRow(
+    return TableRow(
         pool=str(status.preset),
         template=status.preset.template,
         preset=status.preset.preset,

@@ -15,12 +15,12 @@ from prebuild_tasks.insight import explain_preset, pool_lines, pools
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.schema import counters
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.web.page.pool_rows import PoolFilter, PoolRow, choices, filtered, pool_rows
+from prebuild_tasks.web.page.pool_rows import PoolFilter, TableRow, choices, filtered, pool_rows
 from tests.support.builders import PRESET, declare, fill, finish_builds, staffed, turn
 from tests.support.organizations import fill_organizations
 from tests.support.past import PastEvents
 
-ROW = PoolRow(
+ROW = TableRow(
     pool="dev/small", template="dev", preset="small", version="", organization="acme", desired=3, eligible=1,
     second_choices=0, claimed=0, starting=0, failed=0, failed_deletions=0, state="short", reason="starting",
     sentence="starting", next_action="", last_error="", next_change_at=None, next_desired=0, timezone="UTC",
@@ -28,7 +28,7 @@ ROW = PoolRow(
 )  # fmt: skip
 
 
-def rows(database: Database, settings: Settings, reach: Reach = EVERYTHING) -> list[PoolRow]:
+def rows(database: Database, settings: Settings, reach: Reach = EVERYTHING) -> list[TableRow]:
     return pool_rows(pool_lines(database, settings, reach))
 
 
