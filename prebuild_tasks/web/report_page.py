@@ -58,7 +58,7 @@ class _Row:
     cells: Sequence[_Cell]
 
 
-def page(report: Report, spell: Callable[[Recommendation], str] = str) -> str:
+def report_html(report: Report, spell: Callable[[Recommendation], str] = str) -> str:
     """Return the page as HTML; `spell` puts a recommendation into words."""
     return _template().render(
         period=f"{report.since:%Y-%m-%d %H:%M} to {report.until:%Y-%m-%d %H:%M} UTC",

@@ -20,7 +20,7 @@ import pytest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.report.compile import compile_report
-from prebuild_tasks.web.report_page import page
+from prebuild_tasks.web.report_page import report_html
 from tests.support.chromium import OPTIONS, find_browser
 from tests.support.past import two_busy_days
 
@@ -64,7 +64,7 @@ def text(database: Database, settings: Settings) -> str:
         failed_builds=12_345, wasted_builds=12_345, idle_hours=12_345.6, idle_cost=12_345.67,
     )  # fmt: skip
     pools = tuple(replace(report.pools[0], preset=f"{NAME}-{number}", figures=figures) for number in range(300))
-    return page(replace(report, pools=pools, total=figures))
+    return report_html(replace(report, pools=pools, total=figures))
 
 
 def measured(browser: str, text: str, place: Path, width: int) -> dict[str, Any]:
