@@ -90,11 +90,11 @@ def move_mark(connection: Connection, now: datetime) -> None:
     Counts of former days are deleted.
     """
     mark, until = lock_mark(connection), now - LAG
-    former = and_(m.Total.series == DAY_CLAIMS, m.Total.detail < f"{now.astimezone(UTC) - _DAYS_KEPT:%Y-%m-%d}")
-    connection.execute(delete(m.Total).where(former))
     if until > mark:
         keep(connection, _counted(connection, mark, until))
         connection.execute(update(m.Setting).where(m.Setting.key == MARK_KEY).values(updated_at=until))
+    former = and_(m.Total.series == DAY_CLAIMS, m.Total.detail < f"{now.astimezone(UTC) - _DAYS_KEPT:%Y-%m-%d}")
+    connection.execute(delete(m.Total).where(former))
 
 
 def lock_mark(connection: Connection) -> datetime:

@@ -33,7 +33,9 @@ def hit_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until
     """Return a bar of hits and misses per span of `width` seconds, with the hit rate in its tooltip."""
     if not curve:
         return empty("There were no claims in this period.")
-    frame = Frame(since, until, max(hits + misses for _, hits, misses in curve), timedelta(seconds=width), whole=True)
+    frame = TimeAxes(
+        since, until, max(hits + misses for _, hits, misses in curve), timedelta(seconds=width), whole=True
+    )
     parts = [*frame.grid("")]
     for at, hits, misses in curve:
         left, right = frame.x(at), frame.x(at + timedelta(seconds=width))
@@ -56,7 +58,7 @@ def rate_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, unti
     if not curve:
         return empty("There were no claims in this period.")
     points = [(at, 100.0 * hits / (hits + misses)) for at, hits, misses in curve]
-    frame = Frame(since, until, 100, timedelta(seconds=width))
+    frame = TimeAxes(since, until, 100, timedelta(seconds=width))
     return _lines(frame, [("rate", "hit rate", points)], width, "%", "Hit rate over time")
 
 
@@ -65,14 +67,14 @@ def ready_chart(p50: Points, p95: Points, since: datetime, until: datetime, widt
     if not p50:
         return empty("No build succeeded in this period.")
     series = [("p95", "p95", p95), ("p50", "p50", p50)]
-    frame = Frame(since, until, max(value for _, value in (*p50, *p95)), timedelta(seconds=width))
+    frame = TimeAxes(since, until, max(value for _, value in (*p50, *p95)), timedelta(seconds=width))
     return _lines(frame, series, width, " s", "Time to ready over time")
 
 
 def stock_chart(stock: Points, desired: Sequence[SizeSpan], since: datetime, until: datetime, width: int) -> Markup:
     """Return the eligible prebuilds over time, and the desired size as steps."""
     most = max([*(value for _, value in stock), *(span.desired for span in desired), 1])
-    frame = Frame(since, until, most, timedelta(seconds=width), whole=True)
+    frame = TimeAxes(since, until, most, timedelta(seconds=width), whole=True)
     steps = " ".join(
         f"{frame.x(at):.1f},{frame.y(span.desired):.1f}" for span in desired for at in (span.since, span.until)
     )
@@ -84,7 +86,7 @@ def amount_chart(points: Points, since: datetime, until: datetime, width: int, w
     """Return a bar per span of `width` seconds; `what` is the noun for the amounts."""
     if not any(value for _, value in points):
         return empty("No prebuild was idle in this period.")
-    frame = Frame(since, until, max(value for _, value in points), timedelta(seconds=width))
+    frame = TimeAxes(since, until, max(value for _, value in points), timedelta(seconds=width))
     parts = [*frame.grid("")]
     for at, value in points:
         left, top = frame.x(at), frame.y(value)
@@ -145,7 +147,7 @@ def bar_chart(bars: Sequence[tuple[str, float, str]], what: str) -> Markup:
     return svg(WIDTH, len(bars) * _BAR_SPACE + 4, parts, what)
 
 
-class Frame:
+class TimeAxes:
     """Map times and values to positions in a chart over time."""
 
     def __init__(
@@ -208,7 +210,7 @@ class Frame:
 
 
 def _lines(
-    frame: Frame, series: Sequence[tuple[str, str, Points]], width: int, unit: str, what: str, below: str = ""
+    frame: TimeAxes, series: Sequence[tuple[str, str, Points]], width: int, unit: str, what: str, below: str = ""
 ) -> Markup:
     """Draw lines over time; `below` is markup that they cover."""
     half = timedelta(seconds=width / 2)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from markupsafe import escape
 
 from prebuild_tasks.insight import PoolWeek, SizeSpan, zone_of
-from prebuild_tasks.web.charts import LEFT, WIDTH, Frame, empty, svg
+from prebuild_tasks.web.charts import LEFT, WIDTH, TimeAxes, empty, svg
 from prebuild_tasks.web.page.plots import Plot, PlotTable
 
 _HEIGHT = 140
@@ -33,12 +33,12 @@ def week_band(week: PoolWeek) -> Plot:
     if not week.spans or not any(span.desired for span in week.spans):
         return Plot(title, empty("No prebuild is desired in the coming week."), table, note=_note(week))
     since, until = week.spans[0].since, week.spans[-1].until
-    frame = Frame(since, until, max(span.desired for span in week.spans), whole=True, height=_HEIGHT)
+    frame = TimeAxes(since, until, max(span.desired for span in week.spans), whole=True, height=_HEIGHT)
     parts = [*frame.lines(), *_bars(frame, week.spans, zone), *_days(frame, zone)]
     return Plot(title, svg(WIDTH, _HEIGHT, parts, title), table, note=_note(week))
 
 
-def _bars(frame: Frame, spans: tuple[SizeSpan, ...], zone: tzinfo) -> Iterator[str]:
+def _bars(frame: TimeAxes, spans: tuple[SizeSpan, ...], zone: tzinfo) -> Iterator[str]:
     for span in spans:
         left, right, top = frame.x(span.since), frame.x(span.until), frame.y(span.desired)
         begin, end = (f"{at.astimezone(zone):%a %d %b %H:%M}" for at in (span.since, span.until))
@@ -49,7 +49,7 @@ def _bars(frame: Frame, spans: tuple[SizeSpan, ...], zone: tzinfo) -> Iterator[s
         yield f'<g>{title}<rect class="band" {box}/>{shown}</g>'
 
 
-def _days(frame: Frame, zone: tzinfo) -> Iterator[str]:
+def _days(frame: TimeAxes, zone: tzinfo) -> Iterator[str]:
     """Yield a line at each local midnight, and the name of each day at its begin."""
     day = frame.since.astimezone(zone).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
     while (begin := _utc(day, zone)) < frame.until:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from sqlalchemy import event
 
+import prebuild_tasks
 from prebuild_tasks.access import EVERYTHING, Reach
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.insight import PoolCurves, PoolWeek, SizeSpan, compile_report, pool_curves, pool_week
 from prebuild_tasks.web.page.bands import week_band
-from prebuild_tasks.web.page.plots import Plot, plots
+from prebuild_tasks.web.page.plots import Plot, PlotKey, PlotTable, plots
 from tests.support.builders import PRESET, declare
 from tests.support.past import PastEvents, two_busy_days
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 AT = datetime(2026, 3, 28, 10, 40, tzinfo=UTC)  # the clocks of Berlin change in the night that follows
+TEMPLATES = Path(prebuild_tasks.__file__).parent / "web" / "templates" / "page"
 EVIL = "<script>alert(1)</script>\u202e\x00"
 
 
@@ -69,6 +74,19 @@ def test_every_plot_has_a_title_axes_and_the_same_numbers_as_a_table(database: D
             assert plot.table.headings[0] == "From"
             assert plot.table.rows
             assert {len(row) for row in plot.table.rows} == {len(plot.table.headings)}
+
+
+def test_a_figure_holds_the_drawing_and_the_table() -> None:
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    environment.filters["time"] = lambda at: f"<{at}>"
+    figure = environment.get_template("plots.html.j2").module.figure  # type: ignore[attr-defined]
+    table = PlotTable(("From", EVIL), ((AT, "1"), ("Sat", EVIL)))
+    html = figure(Plot(EVIL, Markup("<svg></svg>"), table, (PlotKey("hit", EVIL),), EVIL))
+    root = ET.fromstring(html.replace("\x00", ""))
+    assert [element.tag for element in root.iter() if element.tag in ("svg", "script")] == ["svg"]
+    assert html.count("&lt;script&gt;") == 8
+    assert f"&lt;{AT}&gt;" in html
+    assert "style=" not in html
 
 
 def test_claims_are_those_of_the_report(database: Database, settings: Settings) -> None:
