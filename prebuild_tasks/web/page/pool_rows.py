@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from prebuild_tasks.insight import PoolLine
+from prebuild_tasks.model.names import PresetRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRow:
     """A pool as a row of the table. Its texts are as they were stored; who renders them makes them safe."""
 
-    pool: str
-    """`template/preset`, with `@version` unless that is the active version."""
-    template: str
-    preset: str
-    version: str
-    """Empty: the active version."""
+    ref: PresetRef
+    """Its name, with a version unless that is the active one."""
     organization: str
     desired: int
     eligible: int
@@ -47,6 +44,16 @@ class TableRow:
     """The share of hits among the requests since midnight, UTC, 0 to 1; None without requests."""
     claims: int
     """The requests since midnight, UTC."""
+
+    @property
+    def pool(self) -> str:
+        """`template/preset`, with `@version` unless that is the active version."""
+        return str(self.ref)
+
+    @property
+    def template(self) -> str:
+        """The name of its template."""
+        return self.ref.template
 
     @property
     def shortfall(self) -> int:
@@ -118,16 +125,13 @@ def choices(rows: Sequence[TableRow]) -> PoolChoices:
 
 
 def _order(row: TableRow) -> tuple[bool, int, float, str]:
-    return bool(row.version), -row.shortfall, row.share, row.pool
+    return bool(row.ref.version), -row.shortfall, row.share, row.pool
 
 
 def _row(line: PoolLine) -> TableRow:
     status, change = line.status, line.next_change
     return TableRow(
-        pool=str(status.preset),
-        template=status.preset.template,
-        preset=status.preset.preset,
-        version=status.preset.version or "",
+        ref=status.preset,
         organization=line.organization,
         desired=status.desired,
         eligible=status.eligible,

@@ -12,6 +12,7 @@ from prebuild_tasks.access import EVERYTHING, Reach
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight import explain_preset, pool_lines, pools
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.schema import counters
 from prebuild_tasks.schema import tables as m
@@ -21,7 +22,7 @@ from tests.support.organizations import fill_organizations
 from tests.support.past import PastEvents
 
 ROW = TableRow(
-    pool="dev/small", template="dev", preset="small", version="", organization="acme", desired=3, eligible=1,
+    ref=PresetRef("dev", "small"), organization="acme", desired=3, eligible=1,
     second_choices=0, claimed=0, starting=0, failed=0, failed_deletions=0, state="short", reason="starting",
     sentence="starting", next_action="", last_error="", next_change_at=None, next_desired=0, timezone="UTC",
     hit_rate=None, claims=0,
@@ -144,8 +145,8 @@ def test_only_a_rate_without_a_miss_is_100_percent(rate: float | None, text: str
 def test_filters(fields: dict[str, str], shown: list[str]) -> None:
     made = [
         ROW,
-        replace(ROW, pool="dev/large@v1", version="v1", reason="inactive"),
-        replace(ROW, pool="ops/small", template="ops", organization="umbrella"),
+        replace(ROW, ref=PresetRef("dev", "large", "v1"), reason="inactive"),
+        replace(ROW, ref=PresetRef("ops", "small"), organization="umbrella"),
     ]
     assert [row.pool for row in filtered(made, PoolFilter(**fields))] == shown
     assert bool(PoolFilter(**fields)) == bool(fields)
