@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
+    from prebuild_tasks.insight.audit_log import AuditFilter, list_audit
     from prebuild_tasks.insight.doctor.ask_api import check_api
     from prebuild_tasks.insight.doctor.examine import examine
     from prebuild_tasks.insight.doctor.facts import Examination, RedisFact
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.history import HistoryEvent, read_history
     from prebuild_tasks.insight.history_pages import EventKey, list_history
     from prebuild_tasks.insight.invariants import Violation, audit, audit_twice
-    from prebuild_tasks.insight.metrics.exporter import Exporter, render, serve
+    from prebuild_tasks.insight.metrics.exporter import Exporter, Reading, render, serve
     from prebuild_tasks.insight.plan.make import Plan, make_plan
     from prebuild_tasks.insight.plan.rules import Cost, PoolPlan
     from prebuild_tasks.insight.report.advice import Recommendation
@@ -56,12 +57,14 @@ if TYPE_CHECKING:
         PoolStatus,
         WorkspaceView,
     )
+    from prebuild_tasks.insight.status.wait_line import WaitView, list_waiting
     from prebuild_tasks.insight.status.waiting import wait_until_usable
     from prebuild_tasks.insight.status.week import PoolWeek, SizeSpan, pool_week
 
 __all__ = [
     "DAYS",
     "SECRET_SETTINGS",
+    "AuditFilter",
     "BuildView",
     "Cost",
     "CreatedKey",
@@ -85,6 +88,7 @@ __all__ = [
     "PoolReport",
     "PoolStatus",
     "PoolWeek",
+    "Reading",
     "Recommendation",
     "RedisFact",
     "Report",
@@ -95,6 +99,7 @@ __all__ = [
     "Symptom",
     "VersionView",
     "Violation",
+    "WaitView",
     "WorkspaceView",
     "audit",
     "audit_twice",
@@ -108,9 +113,11 @@ __all__ = [
     "examine",
     "explain_preset",
     "find_pool",
+    "list_audit",
     "list_builds",
     "list_history",
     "list_pools",
+    "list_waiting",
     "list_workspaces",
     "look_at_turn",
     "make_plan",
@@ -141,6 +148,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
         __name__,
         {
+            "audit_log": ("AuditFilter", "list_audit"),
             "doctor.ask_api": ("check_api",),
             "doctor.examine": ("examine",),
             "doctor.facts": (
@@ -167,6 +175,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "metrics.exporter": (
                 "Exporter",
+                "Reading",
                 "render",
                 "serve",
             ),
@@ -221,6 +230,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "PoolStatus",
                 "WorkspaceView",
             ),
+            "status.wait_line": ("WaitView", "list_waiting"),
             "status.waiting": ("wait_until_usable",),
             "status.week": (
                 "PoolWeek",
