@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.doctor.rules import diagnose
     from prebuild_tasks.insight.explain.gather import Explained, explain_preset, look_at_turn
     from prebuild_tasks.insight.explain.remedies import Step
-    from prebuild_tasks.insight.history import HistoryEvent, read_history
-    from prebuild_tasks.insight.history_pages import EventKey, list_history
+    from prebuild_tasks.insight.history import HistoryEvent, StoredEvent, read_history
+    from prebuild_tasks.insight.history_pages import EventKey, ListedEvent, list_history
     from prebuild_tasks.insight.invariants import Violation, audit, audit_twice
     from prebuild_tasks.insight.metrics.exporter import Exporter, Reading, render, serve
+    from prebuild_tasks.insight.metrics.read import Numbers
     from prebuild_tasks.insight.plan.make import Plan, make_plan
     from prebuild_tasks.insight.plan.rules import Cost, PoolPlan
     from prebuild_tasks.insight.report.advice import Recommendation
@@ -74,8 +75,10 @@ __all__ = [
     "Exporter",
     "Figures",
     "HistoryEvent",
+    "ListedEvent",
     "ListedPool",
     "LogPage",
+    "Numbers",
     "Percentiles",
     "Plan",
     "PoolAvailability",
@@ -96,6 +99,7 @@ __all__ = [
     "SizeSpan",
     "Step",
     "StockPoint",
+    "StoredEvent",
     "Symptom",
     "VersionView",
     "Violation",
@@ -166,6 +170,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "explain.remedies": ("Step",),
             "history": (
                 "HistoryEvent",
+                "StoredEvent",
                 "read_history",
             ),
             "invariants": (
@@ -179,6 +184,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "render",
                 "serve",
             ),
+            "metrics.read": ("Numbers",),
             "plan.make": (
                 "Plan",
                 "make_plan",
@@ -250,6 +256,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "history_pages": (
                 "EventKey",
+                "ListedEvent",
                 "list_history",
             ),
             "setting_views": (

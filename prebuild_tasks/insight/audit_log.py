@@ -6,14 +6,22 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, or_
 
-from prebuild_tasks.access import sees_preset_sql
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.events import Listener, sees_event_sql
-from prebuild_tasks.insight.history import StoredEvent, events_query, find_workspace_id, of_pool_sql, read_rows
+from prebuild_tasks.insight.history import (
+    StoredEvent,
+    events_query,
+    find_workspace_id,
+    mentions_of,
+    of_pool_sql,
+    only_changes_of,
+    read_rows,
+)
+from prebuild_tasks.insight.status.pages import seen_presets
 from prebuild_tasks.model.event_kinds import ALL_KINDS
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.events import is_of_kinds
-from prebuild_tasks.schema.lookup import pool_presets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +53,11 @@ def list_audit(
             conditions.append(or_(about_something, is_of_kinds(ALL_KINDS)))
         if after is not None:
             conditions.append(table.id < after)
-        return read_rows(connection, events_query().where(*conditions).order_by(table.id.desc()).limit(limit))
+        rows = read_rows(connection, events_query().where(*conditions).order_by(table.id.desc()).limit(limit))
+    if not wanted.preset:
+        return rows
+    mentions = mentions_of(PresetRef.parse(wanted.preset).pool)
+    return [StoredEvent(row.id, only_changes_of(row.event, mentions)) for row in rows]
 
 
 def _asked_for(connection: Connection, listener: Listener, wanted: AuditFilter) -> list[ColumnElement[bool]]:
@@ -53,8 +65,7 @@ def _asked_for(connection: Connection, listener: Listener, wanted: AuditFilter) 
     if wanted.workspace:
         conditions.append(table.workspace_id == (find_workspace_id(connection, wanted.workspace) or ""))
     if wanted.preset:
-        presets = pool_presets(connection, wanted.preset, sees_preset_sql(listener.reach))
-        conditions.append(of_pool_sql(wanted.preset, presets))
+        conditions.append(of_pool_sql(wanted.preset, seen_presets(connection, listener.reach, wanted.preset)))
     if wanted.who:
         conditions.append(
             or_(table.actor == wanted.who, table.actor_name == wanted.who, table.actor_subject == wanted.who)

@@ -89,7 +89,7 @@ def read_history(database: Database, name: str = "", *, preset: str = "", limit:
             raise NotFoundError(f"there is no history of {name}", hint=_GONE, remedy=Remedy(RemedyKind.LIST_WORKSPACES))
         ref = preset or name
         mentions, condition = mentions_of(PresetRef.parse(ref).pool), of_pool_sql(ref, pool_presets(connection, ref))
-        return [_only_changes_of(row, mentions) for row in _read(connection, condition, limit)]
+        return [only_changes_of(row, mentions) for row in _read(connection, condition, limit)]
 
 
 def of_pool_sql(ref: str, preset_ids: Sequence[int]) -> ColumnElement[bool]:
@@ -199,7 +199,7 @@ def changes_among(changes: Iterable[str], mentions: Sequence[str]) -> list[str]:
     return [text for text in changes if any(mention in f'{text}"' for mention in mentions)]
 
 
-def _only_changes_of(event: HistoryEvent, mentions: Sequence[str]) -> HistoryEvent:
+def only_changes_of(event: HistoryEvent, mentions: Sequence[str]) -> HistoryEvent:
     """Keep only those changes of an `apply` that concern the pool."""
     if event.event != "applied" or not event.details:
         return event

@@ -7,6 +7,7 @@ become the nearest of the sixteen.
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -29,6 +30,8 @@ _UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-?]{0,256}[ -/]{0,8}|[]PX^_][^\x07\x
 """What may be the beginning of a sequence, or of the end of a line, at the end of a piece."""
 _LONGEST = 4100
 """No unfinished sequence is longer."""
+_STATE = re.compile(r"\d+\.\d{1,3}(?:-\d{1,3}){0,20}\.[\w-]*", re.ASCII)
+_DIGITS = 15
 _ON = {1: "bold", 2: "faint", 3: "italic", 4: "underline", 7: "inverse", 9: "strike", 21: "underline"}
 _OFF = {22: ("bold", "faint"), 23: ("italic",), 24: ("underline",), 27: ("inverse",), 29: ("strike",)}
 _PALETTE = (
@@ -55,6 +58,17 @@ class _Style:
         colors = [f"{kind}-{n}" for kind, n in (("fg", self.foreground), ("bg", self.background)) if n is not None]
         return " ".join([*colors, *sorted(self.tags)])
 
+    @property
+    def codes(self) -> list[int]:
+        """The codes of the sequence that sets it."""
+        tags = [min(code for code, tag in _ON.items() if tag == name) for name in sorted(self.tags)]
+        colors = [
+            (code + 60 - 8 if color > 7 else code) + color
+            for code, color in ((30, self.foreground), (40, self.background))
+            if color is not None
+        ]
+        return [0, *tags, *colors]
+
 
 _PLAIN = _Style()
 
@@ -70,6 +84,23 @@ class LogMarkup:
         self._long = re.compile(rf"^[^\n]{{{line_shown + 1},}}", re.MULTILINE)
         self._column = 0
         """Characters of the current line so far, those that are not shown included."""
+
+    @classmethod
+    def at(cls, state: str) -> LogMarkup:
+        """Return what goes on from a `state`, in any process. Raises ValueError for what is not one."""
+        column, codes, rest = state.split(".")
+        if not _STATE.fullmatch(state) or len(column) > _DIGITS or len(rest) > 2 * _LONGEST:
+            raise ValueError("this is not the state of an output")
+        markup = cls()
+        markup._column, markup._style = int(column), _styled(_PLAIN, codes.replace("-", ";"))
+        markup._rest = base64.urlsafe_b64decode(rest + "=" * (-len(rest) % 4)).decode()
+        return markup
+
+    @property
+    def state(self) -> str:
+        """The column, the style, and what is incomplete so far, as a text for an address."""
+        rest = base64.urlsafe_b64encode(self._rest.encode("utf-8", "replace")).decode().rstrip("=")
+        return f"{self._column}.{'-'.join(map(str, self._style.codes))}.{rest}"
 
     def add(self, piece: str) -> Markup:
         """Return the markup of a piece; a sequence that is not complete waits for the next one."""
