@@ -63,16 +63,24 @@ class _Declared:
     """Configs of all versions, by provisioner."""
 
 
-def examine(database: Database, settings: Settings, provisioners: Provisioners) -> Examination:
+def examine(database: Database, settings: Settings, provisioners: Provisioners | None) -> Examination:
     """Collect all facts, in bounded time and without changing anything.
 
     A part that does not answer is recorded as a `Trouble`; nothing is raised for it.
+
+    Args:
+        database: The database.
+        settings: The settings, by which the queues and Redis are known.
+        provisioners: They are asked, too, as are the API, the disk and the ports of this machine; None: only the
+            database and Redis are, as by a process that is not the one to judge its machine.
     """
     control = tuple(settings.queue(name) for name in CONTROL)
-    short_ports = settings.workspace_ports if Ports(settings).is_short(utcnow()) else ""
-    facts = Examination(control, settings.queue(BUILDS), settings.queue(WEBHOOKS), disk=_disk(settings))
+    facts = Examination(control, settings.queue(BUILDS), settings.queue(WEBHOOKS))
     redis, waiting = _look_at_redis(settings, [*control, facts.builds_queue])
-    facts = replace(facts, redis=redis, waiting=waiting, api=look_at_api(settings), short_ports=short_ports)
+    facts = replace(facts, redis=redis, waiting=waiting)
+    if provisioners is not None:
+        short_ports = settings.workspace_ports if Ports(settings).is_short(utcnow()) else ""
+        facts = replace(facts, disk=_disk(settings), api=look_at_api(settings), short_ports=short_ports)
     try:
         schema = _schema(database)
         pooler = _trouble(pooler_problem(database)) if shares_connections(database) else None
@@ -108,7 +116,9 @@ def examine(database: Database, settings: Settings, provisioners: Provisioners) 
         log_lag=lag,
         backlog=backlog,
         paused_by=str(paused.get("by", "somebody")) if paused and pause_holds(paused, now) else "",
-        provisioners=list(_ask(declared, provisioners, may_list=_builds_on_this_host(life, settings))),
+        provisioners=list(_ask(declared, provisioners, may_list=_builds_on_this_host(life, settings)))
+        if provisioners is not None
+        else [],
     )
 
 

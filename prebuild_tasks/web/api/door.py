@@ -15,7 +15,7 @@ from prebuild_tasks.claims import Choice, WaitStage, hits_of, read_openings, rea
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import BusyError, PrebuildError
 from prebuild_tasks.events import LoggedEvent, newest_event, number_all_events, read_log
-from prebuild_tasks.insight import Exporter, render
+from prebuild_tasks.insight import Exporter, Reading, render
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import DirectMessages
 from prebuild_tasks.model.json_values import JsonObject
@@ -217,6 +217,10 @@ class Door:
     def metrics(self) -> bytes:
         """Return the metrics of the installation in the text format of Prometheus. It may wait for the database."""
         return (render(list(self._exporter.collect())) + self.more_metrics()).encode()
+
+    def reading(self) -> Reading | None:
+        """Return the numbers behind the metrics, shared with all who ask at the time. It may wait for the database."""
+        return self._exporter.reading()
 
     @cached_property
     def _exporter(self) -> Exporter:

@@ -15,12 +15,14 @@ from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.page import headers
 from prebuild_tasks.web.page.kinds import Page, may_open
-from prebuild_tasks.web.page.render import Frame, NavigationItem, html_response, render_page
+from prebuild_tasks.web.page.render import Frame, NavigationItem, html_response, render_page, render_part
 from prebuild_tasks.workspaces import FollowUp
 
 T = TypeVar("T")
 DONE: Mapping[str, str] = {
     "logged_out": "You are logged out.",
+    "released": "The workspace is being deleted.",
+    "extended": "The end of the workspace was moved.",
 }
 """What was done before this page, by the value of `done` in its query. Other texts are not shown."""
 
@@ -66,10 +68,14 @@ class Visit:
         """Send a follow-up once the answer was sent."""
         self.follow_up |= follow_up
 
-    def show(self, template: str, **values: object) -> Response:
+    def show(self, template: str, status: int = 200, **values: object) -> Response:
         """Answer with a page."""
         frame = frame_for(self.door, self.request, self.session, self._navigation)
-        return html_response(self.request, render_page(template, frame, **values))
+        return html_response(self.request, render_page(template, frame, **values), status)
+
+    def part(self, template: str, macro: str, *values: object) -> Response:
+        """Answer with a part of a page, which the script puts into it."""
+        return html_response(self.request, render_part(template, macro, *values))
 
     def go(self, path: str) -> Response:
         """Answer with the way to a path of this page, as after a form."""
