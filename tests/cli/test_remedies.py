@@ -13,12 +13,13 @@ import pytest
 import prebuild_tasks
 from prebuild_tasks.cli.json_views import apply_json
 from prebuild_tasks.cli.main import COMMANDS, load_command
-from prebuild_tasks.cli.remedies import detail_of, line_of, lines_of, start_commands
-from prebuild_tasks.cli.remedy_commands import StartCommands, next_step, next_step_of, spell
+from prebuild_tasks.cli.remedies import detail_of, line_of, lines_of
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import NotFoundError, PoolsFileError, Problem
 from prebuild_tasks.pools.options import ApplyReport, Change
 from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.remedy_commands import StartCommands, next_step, next_step_of, spell
+from prebuild_tasks.start_commands import start_commands
 from prebuild_tasks.workspaces.follow_ups import FollowUp
 
 PACKAGE = Path(prebuild_tasks.__file__).parent
