@@ -17,12 +17,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from prebuild_tasks import __version__
-from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.cli.safe_output import EscapedOutput, drop_unwritten, make_writable
 from prebuild_tasks.cli.usage import Command
 from prebuild_tasks.errors import ClaimMissError, PoolsFileError, PrebuildError, RequestEndedError
 from prebuild_tasks.faces import collecting_no_garbage
 from prebuild_tasks.model.terminal import escaped, escaped_json
+from prebuild_tasks.remedy_commands import next_step_of
 
 if TYPE_CHECKING:
     from typer._click import Command as AnyCommand

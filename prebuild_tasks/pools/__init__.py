@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from prebuild_tasks.pools.declare import apply, apply_in, is_declared
     from prebuild_tasks.pools.file.load import ConfigCheck, DeclaredPools, load_pools
     from prebuild_tasks.pools.file.model import config_schema
-    from prebuild_tasks.pools.operations import Affected, OperationResult, invalidate, pause, promote, resume, unblock
+    from prebuild_tasks.pools.operations import (
+        Affected,
+        OperationResult,
+        invalidate,
+        pause,
+        promote,
+        resume,
+        unblock,
+        would_invalidate,
+    )
     from prebuild_tasks.pools.options import DEFAULT_SOURCE, ApplyOptions, ApplyReport, Change
     from prebuild_tasks.pools.store.revision import read_applied_revision, read_revision
 
@@ -35,6 +44,7 @@ __all__ = [
     "read_revision",
     "resume",
     "unblock",
+    "would_invalidate",
 ]
 
 if not TYPE_CHECKING:  # mypy would take every name for defined
@@ -60,6 +70,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "promote",
                 "resume",
                 "unblock",
+                "would_invalidate",
             ),
             "options": (
                 "ApplyOptions",

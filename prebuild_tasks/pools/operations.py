@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, delete, func, insert, null, or_, select, update
@@ -13,6 +13,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError, RefusedError, RequestReusedError
 from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.names import VersionName
+from prebuild_tasks.model.text import number
 from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
 from prebuild_tasks.pools.store.revision import bump_revision, record_promotions
 from prebuild_tasks.reconcile import WAS_UNHEALTHY
@@ -48,6 +49,17 @@ class Affected:
     """Its claimed workspaces, which belong to their owners."""
     superseded: int = 0
     """Running prebuilds of the pool's other versions, which can be claimed until they are replaced."""
+
+    @property
+    def left_alone(self) -> list[str]:
+        """What is left alone, in words."""
+        kinds = (
+            (self.starting, f"{number(self.starting, 'start')} under way, to be replaced once ready"),
+            (self.failed, f"{number(self.failed, 'failed prebuild')} (kept for diagnosis)"),
+            (self.claimed, number(self.claimed, "claimed workspace")),
+            (self.superseded, f"{number(self.superseded, 'prebuild')} of other versions, still claimed until replaced"),
+        )
+        return [sentence for count, sentence in kinds if count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,13 +216,17 @@ def invalidate(database: Database, name: str, *, actor: str | Actor, reach: Reac
         if connection.execute(changed).rowcount != 1:
             raise _no_preset(name)
         add_history(connection, "invalidated", now=now, actor=actor, preset_id=preset_id)
-        affected = _read_affected(connection, preset_id)
-        others = {*pool_presets(connection, name, within)} - {preset_id}  # none for a name with a version
-        affected = replace(affected, superseded=_count_running(connection, others))
+        affected = _read_affected(connection, name, preset_id, reach)
     return OperationResult(changed=True, follow_up=FollowUp.of(wake=[preset_id]), affected=affected)
 
 
-def _read_affected(connection: Connection, preset_id: int) -> Affected:
+def would_invalidate(database: Database, name: str, reach: Reach = EVERYTHING) -> Affected:
+    """Return what `invalidate` would replace at present, and what it would leave alone. Raises NotFoundError."""
+    with database.read() as connection:
+        return _read_affected(connection, name, resolve_preset(connection, name, sees_preset_sql(reach)), reach)
+
+
+def _read_affected(connection: Connection, name: str, preset_id: int, reach: Reach) -> Affected:
     is_start = and_(IS_LIVE_PREBUILD, IS_START)
     row = connection.execute(
         select(
@@ -220,7 +236,8 @@ def _read_affected(connection: Connection, preset_id: int) -> Affected:
             func.count().filter(~IS_LIVE_PREBUILD).label("claimed"),
         ).where(m.Workspace.preset_id == preset_id, m.Workspace.deleted_at.is_(None))
     ).one()
-    return Affected(**row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name
+    others = {*pool_presets(connection, name, sees_preset_sql(reach))} - {preset_id}  # none for a name with a version
+    return Affected(**row._mapping, superseded=_count_running(connection, others))  # noqa: SLF001 - documented name
 
 
 def _count_running(connection: Connection, preset_ids: Collection[int]) -> int:

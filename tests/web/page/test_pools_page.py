@@ -11,14 +11,16 @@ from sqlalchemy import event
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.pools.options import ApplyOptions
-from prebuild_tasks.web.page.pools import TableRow
+from prebuild_tasks.web.page.pool_rows import TableRow
 from prebuild_tasks.web.page.render import render_part
 from tests.support.api import Api
 from tests.support.browser import Browser
 from tests.support.builders import fill, staffed
+from tests.support.past import PastEvents
 from tests.support.pool_files import load_text
 
 POOLS = """
@@ -96,6 +98,7 @@ def test_a_next_change_is_an_instant_in_utc(browser: Browser) -> None:
         ({"q": "DEV SMALL"}, ["dev/small"]),
         ({"template": "web"}, ["web/tiny", "web/none"]),
         ({"template": "web", "q": "none"}, ["web/none"]),
+        ({"organization": "acme"}, ["dev/big", "dev/small"]),
         ({"reason": "paused"}, ["dev/big"]),
         ({"q": "nothing"}, []),
         ({"unknown": "x"}, ["dev/big", "web/tiny", "dev/small", "web/none"]),
@@ -139,6 +142,25 @@ def test_the_number_of_statements_does_not_grow_with_the_pools(
     assert "44 in all" in browser.get("/pools").text
 
 
+def test_the_hit_rate_of_today(browser: Browser, database: Database) -> None:
+    past = PastEvents(database, "dev/small")
+    for hit in (True, True, True, False):
+        past.claim(past.now, hit=hit)
+    past.write()
+    page = browser.log_in().get("/pools?q=small").text
+    assert '<span title="4 claims since midnight, UTC">75 %</span>' in page
+    assert "since midnight" not in browser.get("/pools?q=big").text
+
+
+@pytest.mark.usefixtures("stocked")
+def test_a_superseded_version_is_no_row(browser: Browser, database: Database, settings: Settings) -> None:
+    newer = load_text(POOLS.replace("config: {}", "config: {build: 1}"))
+    apply(database, settings, newer, ApplyOptions(actor="test", yes=True))
+    page = browser.log_in().get("/pools?q=small").text
+    assert Rows(page).pools == ["dev/small"]
+    assert 'data-eligible="0"' in page
+
+
 def test_without_pools_the_page_says_what_to_do(browser: Browser) -> None:
     page = browser.log_in().get("/pools").text
     assert "There are no pools." in page
@@ -172,8 +194,9 @@ def test_hostile_queries_are_shown_as_text(browser: Browser, text: str) -> None:
 def test_hostile_names_are_shown_as_text() -> None:
     hostile = '"><script>alert(1)</script>\u202e\x1b[2J'
     row = TableRow(
-        pool=hostile, template=hostile, desired=1, eligible=0, starting=0, failed=0, state="empty", reason=hostile,
-        sentence=hostile, next_change_at=None, next_desired=0,
+        ref=PresetRef(hostile, hostile), organization=hostile, desired=1, eligible=0, second_choices=0, claimed=0,
+        starting=0, failed=0, failed_deletions=0, state="empty", reason=hostile, sentence=hostile, next_action=hostile,
+        last_error=hostile, next_change_at=None, next_desired=0, timezone="UTC", hit_rate=0.5, claims=2,
     )  # fmt: skip
     page = render_part("pool_row", "pool_row", row, "")
     assert "<script" not in page

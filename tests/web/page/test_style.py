@@ -17,12 +17,17 @@ TEXTS = [
     ("ink", "page"), ("ink", "card"), ("ink", "field"), ("ink", "plain-back"), ("quiet", "page"), ("quiet", "card"),
     ("quiet", "plain-back"), ("accent", "page"), ("accent", "card"), ("on-accent", "accent"), ("good", "good-back"),
     ("warn", "warn-back"), ("bad", "bad-back"), ("bad", "card"),
+    *((f"c{number}", back) for number in range(16) for back in (
+        "card", "plain-back", "bad-back", "good-back", "warn-back", "track",
+    )),
 ]  # fmt: skip
 EDGES = [
     ("edge", "card"),
     ("edge", "page"),
     ("edge", "field"),
     ("accent", "card"),
+    ("warn", "card"),
+    ("quiet", "card"),
     ("good", "track"),
     ("warn", "track"),
 ]
