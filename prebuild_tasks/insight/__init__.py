@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.plan.rules import Cost, PoolPlan
     from prebuild_tasks.insight.report.advice import Recommendation
     from prebuild_tasks.insight.report.compile import compile_report
-    from prebuild_tasks.insight.report.rules import DAYS
+    from prebuild_tasks.insight.report.curves import PoolCurves, StockPoint, pool_curves
+    from prebuild_tasks.insight.report.rules import DAYS, zone_of
     from prebuild_tasks.insight.report.store import Percentiles
     from prebuild_tasks.insight.report.types import Figures, PoolReport, Report
     from prebuild_tasks.insight.setting_views import SECRET_SETTINGS, SettingView, shown_settings, variable_of
     from prebuild_tasks.insight.short_ttl import short_ttls
     from prebuild_tasks.insight.status.availability import availability
+    from prebuild_tasks.insight.status.lines import PoolLine, pool_lines
     from prebuild_tasks.insight.status.listings import build_log, builds, read_build, read_workspace, workspaces
     from prebuild_tasks.insight.status.pages import (
         CreatedKey,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
         WorkspaceView,
     )
     from prebuild_tasks.insight.status.waiting import wait_until_usable
+    from prebuild_tasks.insight.status.week import PoolWeek, SizeSpan, pool_week
 
 __all__ = [
     "DAYS",
@@ -74,16 +77,21 @@ __all__ = [
     "Plan",
     "PoolAvailability",
     "PoolCheck",
+    "PoolCurves",
     "PoolKey",
+    "PoolLine",
     "PoolPlan",
     "PoolProblem",
     "PoolReport",
     "PoolStatus",
+    "PoolWeek",
     "Recommendation",
     "RedisFact",
     "Report",
     "SettingView",
+    "SizeSpan",
     "Step",
+    "StockPoint",
     "Symptom",
     "VersionView",
     "Violation",
@@ -107,6 +115,9 @@ __all__ = [
     "look_at_turn",
     "make_plan",
     "may_become_usable",
+    "pool_curves",
+    "pool_lines",
+    "pool_week",
     "pools",
     "read_build",
     "read_history",
@@ -123,6 +134,7 @@ __all__ = [
     "versions",
     "wait_until_usable",
     "workspaces",
+    "zone_of",
 ]
 
 if not TYPE_CHECKING:  # mypy would take every name for defined
@@ -168,7 +180,12 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "report.advice": ("Recommendation",),
             "report.compile": ("compile_report",),
-            "report.rules": ("DAYS",),
+            "report.curves": (
+                "PoolCurves",
+                "StockPoint",
+                "pool_curves",
+            ),
+            "report.rules": ("DAYS", "zone_of"),
             "report.store": ("Percentiles",),
             "report.types": (
                 "Figures",
@@ -177,6 +194,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "short_ttl": ("short_ttls",),
             "status.availability": ("availability",),
+            "status.lines": (
+                "PoolLine",
+                "pool_lines",
+            ),
             "status.listings": (
                 "build_log",
                 "builds",
@@ -201,6 +222,11 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "WorkspaceView",
             ),
             "status.waiting": ("wait_until_usable",),
+            "status.week": (
+                "PoolWeek",
+                "SizeSpan",
+                "pool_week",
+            ),
             "status.pages": (
                 "CreatedKey",
                 "ListedPool",
