@@ -1,117 +1,81 @@
-"""The table of pools, those that lack most first."""
+"""The table of pools, those that lack most first, with its changes as they come."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from functools import lru_cache
 
 from starlette.responses import Response
 
-from prebuild_tasks.insight import ListedPool, list_pools
+from prebuild_tasks.access import EVERYTHING, sees_preset
+from prebuild_tasks.insight import pool_lines
 from prebuild_tasks.web.page.kinds import Page
-from prebuild_tasks.web.page.visit import Visit
+from prebuild_tasks.web.page.live import read_live, show_live
+from prebuild_tasks.web.page.live_kinds import LiveKind, Look, Viewer
+from prebuild_tasks.web.page.parts import Part
+from prebuild_tasks.web.page.pool_rows import PoolFilter, TableRow, choices, pool_rows
+from prebuild_tasks.web.page.render import render_part
+from prebuild_tasks.web.page.visit import Visit, root_of
 
-_ALL = 10**6
-"""More pools than an installation has."""
+LIST, SUMMARY, EMPTY = "pools", "pools-summary", "pools-empty"
+_KEPT = 20_000
+"""Rows whose HTML is kept: two versions of each in a large installation take some 20 MiB."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableRow:
-    """A pool as a row of the table."""
-
-    pool: str
-    template: str
-    desired: int
-    eligible: int
-    starting: int
-    failed: int
-    state: str
-    """`full`, `short`, `empty`, or the reason that waits for a person."""
-    reason: str
-    """The code of the reason why it is short; `none` if it is not."""
-    sentence: str
-    """The reason in words; empty if it is not short."""
-    next_change_at: datetime | None
-    next_desired: int
-
-    @property
-    def shortfall(self) -> int:
-        """The prebuilds that are missing."""
-        return max(self.desired - self.eligible, 0)
-
-    @property
-    def share(self) -> float:
-        """The eligible prebuilds as a part of the desired ones, 0 to 1."""
-        return min(self.eligible / self.desired, 1.0) if self.desired else 1.0
+DrawnRow = tuple[TableRow, Part]
+"""A pool's row with its HTML, which is the same for everyone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """The rows to show. An empty field restricts nothing."""
+@dataclass(frozen=True, slots=True)
+class DrawnPools:
+    """All pools, those that lack most first."""
 
-    search: str
-    template: str
-    reason: str
-
-    def shows(self, row: TableRow) -> bool:
-        """Return whether a row meets every field."""
-        name = row.pool.casefold()
-        return (
-            self.template in ("", row.template)
-            and self.reason in ("", row.reason)
-            and all(part in name for part in self.search.casefold().split())
-        )
+    rows: Sequence[DrawnRow]
+    root: str
+    """Begins every path."""
 
 
 async def show_pools(visit: Visit) -> Response:
     """Show the pools within reach."""
-    database, settings, reach = visit.door.runtime.database, visit.door.settings, visit.principal.reach
-    listed = await visit.in_thread(lambda: list_pools(database, settings, reach, None, _ALL))
-    query = visit.query
-    shown = Filter(search=query.get("q", ""), template=query.get("template", ""), reason=query.get("reason", ""))
-    rows = table_rows(listed)
-    return visit.show(
-        "pools",
-        rows=[row for row in rows if shown.shows(row)],
-        total=len(rows),
-        short=sum(row.shortfall > 0 for row in rows),
-        shown=shown,
-        templates=sorted({row.template for row in rows}),
-        reasons=sorted({row.reason for row in rows}),
-    )
+    drawn = await read_live(visit, POOLS)
+    viewer = POOLS.viewer(visit.principal, visit.query)
+    offered = choices([row for row, _ in _within_reach(drawn, viewer)])
+    return show_live(visit, POOLS, drawn, "pools", chosen=_filter(viewer), offered=offered)
 
 
-def table_rows(listed: Iterable[ListedPool]) -> Sequence[TableRow]:
-    """Return the rows of the active versions by shortfall, the largest first, then by name."""
-    rows = [_row(pool) for pool in listed if not pool.status.superseded]
-    return sorted(rows, key=lambda row: (-row.shortfall, row.pool))
+def _read(look: Look) -> DrawnPools:
+    """Read all pools, and draw the rows that have changed. Former versions have no row of their own."""
+    door = look.door
+    lines = pool_lines(door.runtime.database, door.settings, EVERYTHING)
+    rows = pool_rows(line for line in lines if not line.status.superseded)
+    root = root_of(door)
+    return DrawnPools([(row, _draw(row, root)) for row in rows], root)
 
 
-def _row(pool: ListedPool) -> TableRow:
-    status, change = pool.status, pool.next_change
-    return TableRow(
-        pool=str(status.preset),
-        template=status.preset.template,
-        desired=status.desired,
-        eligible=status.eligible,
-        starting=status.starting,
-        failed=status.failed,
-        state=_state(pool),
-        reason=status.reason,
-        sentence="" if status.reason == "none" else status.reason.replace("_", " "),
-        next_change_at=change.at if change else None,
-        next_desired=change.desired if change else 0,
-    )
+@lru_cache(_KEPT)
+def _draw(row: TableRow, root: str) -> Part:
+    return Part(f"pool-{row.pool}", render_part("pool_row", "pool_row", row, root), LIST)
 
 
-def _state(pool: ListedPool) -> str:
-    status = pool.status
-    if status.reason in ("paused", "hard_limited", "validation_failed"):
-        return status.reason
-    if status.full:
-        return "full"
-    return "short" if status.eligible or status.second_choices else "empty"
+def _parts(drawn: DrawnPools, viewer: Viewer) -> Sequence[Part]:
+    within = _within_reach(drawn, viewer)
+    shown = _filter(viewer)
+    rows = [part for row, part in within if shown.shows(row)] if shown else [part for _, part in within]
+    short = sum(row.shortfall > 0 for row, _ in within)
+    summary = render_part("pools_parts", "summary", len(within), short)
+    empty = render_part("pools_parts", "empty", len(within), len(rows), drawn.root)
+    return [Part(SUMMARY, summary), Part(EMPTY, empty), *rows]
 
 
-PAGES = (Page(path="/pools", handle=show_pools, title="Pools"), Page(path="/", handle=show_pools))
+def _within_reach(drawn: DrawnPools, viewer: Viewer) -> Sequence[DrawnRow]:
+    if viewer.reach.is_everything:
+        return drawn.rows
+    return [(row, part) for row, part in drawn.rows if sees_preset(viewer.reach, row.organization, row.ref.pool)]
+
+
+def _filter(viewer: Viewer) -> PoolFilter:
+    return PoolFilter(viewer.field("q"), viewer.field("template"), viewer.field("organization"), viewer.field("reason"))
+
+
+POOLS = LiveKind(name="pools", read=_read, parts=_parts, fields=("q", "template", "organization", "reason"))
+PAGES = (Page(path="/pools", handle=show_pools, title="Pools", live=POOLS), Page(path="/", handle=show_pools))

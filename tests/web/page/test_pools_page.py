@@ -10,10 +10,11 @@ import pytest
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.pools.options import ApplyOptions
-from prebuild_tasks.web.page.pools import TableRow
+from prebuild_tasks.web.page.pool_rows import TableRow
 from prebuild_tasks.web.page.render import render_part
 from tests.support.api import Api
 from tests.support.browser import Browser
@@ -145,8 +146,9 @@ def test_hostile_queries_are_shown_as_text(browser: Browser, text: str) -> None:
 def test_hostile_names_are_shown_as_text() -> None:
     hostile = '"><script>alert(1)</script>\u202e\x1b[2J'
     row = TableRow(
-        pool=hostile, template=hostile, desired=1, eligible=0, starting=0, failed=0, state="empty", reason=hostile,
-        sentence=hostile, next_change_at=None, next_desired=0,
+        ref=PresetRef(hostile, hostile), organization=hostile, desired=1, eligible=0, second_choices=0, claimed=0,
+        starting=0, failed=0, failed_deletions=0, state="empty", reason=hostile, sentence=hostile, next_action=hostile,
+        last_error=hostile, next_change_at=None, next_desired=0, timezone="UTC", hit_rate=None, claims=0,
     )  # fmt: skip
     page = render_part("pool_row", "pool_row", row, "")
     assert "<script" not in page
