@@ -35,15 +35,19 @@ def find_browser() -> str:
 class Page:
     """A page, with what it requests and what its console shows."""
 
-    def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
+    def __init__(self, requests: IO[bytes], answers: IO[bytes], numbers: Iterator[int] | None = None) -> None:
         self._requests, self._answers = requests, answers
-        self._numbers, self._session = itertools.count(1), ""
+        self._numbers, self._session = numbers or itertools.count(1), ""
         self.events = list[dict[str, Any]]()
         """Everything that the browser has told, in order."""
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Network", "Runtime", "Log", "Page"):
             self._call(f"{domain}.enable")
+
+    def another(self) -> Page:
+        """Return another page of the same browser."""
+        return Page(self._requests, self._answers, self._numbers)
 
     def open(self, url: str) -> None:
         """Go to an address, and wait until its page is loaded."""

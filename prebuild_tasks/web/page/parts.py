@@ -20,7 +20,10 @@ class Part:
     id: str
     html: str
     within: str = ""
-    """The id of the element whose children are such parts, in their order; empty: it stays where it stands."""
+    """The id of the element whose children are such parts, in their order; empty: it stays where it stands.
+
+    In the HTML that element has the attribute `data-list`, and a part that is in none of them `data-part`.
+    """
 
 
 @dataclass(frozen=True)
