@@ -5,6 +5,7 @@ A session acts as its token, with what that may do at the moment, and ends with 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,7 +15,7 @@ from prebuild_tasks import clock
 from prebuild_tasks.access.recent import CACHED_S, NOTED_EVERY_S, Noted, RecentAnswers
 from prebuild_tasks.access.rules import digest, principal_of
 from prebuild_tasks.access.session_ids import is_code, is_session_id, new_code, new_session_id
-from prebuild_tasks.access.store import StoredSession, read_session
+from prebuild_tasks.access.store import StoredSession, read_sessions
 from prebuild_tasks.access.types import Principal
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import PrebuildError
@@ -75,8 +76,12 @@ class PageSessions:
         key = digest(session_id)
         principal = self._principals.get(key, within)
         if principal is None:
-            principal = self._read(key)
+            principal = self._read([key])[key]
         return Session(session_id, principal) if isinstance(principal, Principal) else None
+
+    def refresh(self, session_ids: Collection[str]) -> None:
+        """Look all of these sessions up by one statement, for those who ask next."""
+        self._read({digest(session_id) for session_id in session_ids if is_session_id(session_id)})
 
     def remembered(self, session_id: str, within: float = CACHED_S) -> Session | None:
         """Return a session that was looked up just now, without a read; None: it was not, or has ended."""
@@ -120,10 +125,14 @@ class PageSessions:
             self._noted.give_back(key)
             log.warning("session_use_not_noted", token=session.principal.name, error=str(error))
 
-    def _read(self, key: str) -> Principal | bool:
+    def _read(self, keys: Collection[str]) -> dict[str, Principal | bool]:
+        """Read sessions by one statement, and remember them."""
         asked_at = clock.monotonic()
         with self._database.read() as connection:
-            stored = read_session(connection, key, self._database.now_column())
+            stored = read_sessions(connection, keys, self._database.now_column())
+        return {key: self._remember(key, stored.get(key), asked_at) for key in keys}
+
+    def _remember(self, key: str, stored: StoredSession | None, asked_at: float) -> Principal | bool:
         principal = None if stored is None else principal_of(stored.token)
         if stored is None or principal is None or (left := _left(stored)) <= 0:
             return self._principals.put(key, False, asked_at)  # noqa: FBT003 - the value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -71,18 +72,20 @@ class StoredSession:
     now: datetime
 
 
-def read_session(connection: Connection, digest: str, now: ColumnElement[datetime]) -> StoredSession | None:
-    """Read the session of a digest with its token; None if either is not stored. `now` is as in `read_token`."""
+def read_sessions(
+    connection: Connection, digests: Collection[str], now: ColumnElement[datetime]
+) -> dict[str, StoredSession]:
+    """Read those sessions of the digests that are stored with their token. `now` is as in `read_token`."""
     table = m.PageSession
-    query = select(*_COLUMNS, table.last_seen_at, table.ends_at, now).join_from(
+    query = select(*_COLUMNS, table.digest.label("session_digest"), table.last_seen_at, table.ends_at, now).join_from(
         table, m.Token, m.Token.id == table.token_id
     )
-    row = connection.execute(query.where(table.digest == digest)).mappings().one_or_none()
-    if row is None:
-        return None
-    return StoredSession(
-        token=_view(row, row["now"]), last_seen_at=row["last_seen_at"], ends_at=row["ends_at"], now=row["now"]
-    )
+    return {
+        row["session_digest"]: StoredSession(
+            token=_view(row, row["now"]), last_seen_at=row["last_seen_at"], ends_at=row["ends_at"], now=row["now"]
+        )
+        for row in connection.execute(query.where(table.digest.in_(digests))).mappings()
+    }
 
 
 def _view(row: RowMapping, now: datetime) -> TokenView:

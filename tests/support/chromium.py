@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
@@ -35,14 +35,32 @@ class Visitor:
     complaints: list[str] = field(default_factory=list)
     """What the console shows as a warning or an error, such as a violation of the content policy."""
 
+    def __post_init__(self) -> None:
+        """Listen to the page."""
+        self.page.on("request", lambda request: self.requested.append(request.url))
+        self.page.on("console", self._note)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
     def open(self, url: str) -> None:
         """Go to an address, and wait until its page is loaded."""
         self.page.goto(url)
+
+    def run(self, script: str) -> Any:
+        """Return the value of an expression in the page."""
+        return self.page.evaluate(script)
+
+    def another(self) -> Visitor:
+        """Return another tab of the same browser."""
+        return Visitor(self.page.context.new_page())
 
     def show_as(self, width: int, scheme: Scheme = "light") -> None:
         """Show pages as wide as this, in a color scheme."""
         self.page.set_viewport_size({"width": width, "height": 900})
         self.page.emulate_media(color_scheme=scheme)
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type in ("warning", "error"):
+            self.complaints.append(message.text)
 
     def foreign(self, url: str) -> list[str]:
         """Return what was requested from elsewhere than this address."""
@@ -70,17 +88,8 @@ def visitor(
         java_script_enabled=javascript, color_scheme=scheme, viewport={"width": width, "height": 900},
         timezone_id="Asia/Tokyo", locale="en-GB",
     )  # fmt: skip
-    visitor = Visitor(context.new_page())
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type in ("warning", "error"):
-            visitor.complaints.append(message.text)
-
-    context.on("request", lambda request: visitor.requested.append(request.url))
-    context.on("console", note)
-    context.on("weberror", lambda error: visitor.complaints.append(str(error.error)))
     try:
-        yield visitor
+        yield Visitor(context.new_page())
     finally:
         context.close()
 

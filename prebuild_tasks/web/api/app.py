@@ -28,7 +28,8 @@ from prebuild_tasks.web.api.responses import problem_response
 from prebuild_tasks.web.api.routes import builds, claims, events, meta, pools, webhooks, workspaces
 from prebuild_tasks.web.api.sequencer import number_events_until
 from prebuild_tasks.web.page.entry import error_page
-from prebuild_tasks.web.page.routes import page_routes
+from prebuild_tasks.web.page.live import LiveViews
+from prebuild_tasks.web.page.routes import PAGES, page_routes
 
 log = get_logger(__name__)
 
@@ -56,10 +57,11 @@ def make_app(runtime: Runtime, options: DoorOptions, limiter: Limiter | None = N
     """
     door = Door(runtime, options, limiter)
     door.document = make_document(OPERATIONS, door.base)
+    live = LiveViews(door, PAGES)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        numbering = asyncio.create_task(number_events_until(door.stops_within, door.number_events))
+        numbering = asyncio.create_task(number_events_until(door.stops_within, live.number_events))
         yield
         numbering.cancel()
         await door.close()
@@ -70,9 +72,9 @@ def make_app(runtime: Runtime, options: DoorOptions, limiter: Limiter | None = N
         title="prebuild", version=__version__, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
         lifespan=lifespan,
     )  # fmt: skip
-    app.state.door = door
+    app.state.door, app.state.live = door, live
     app.router.routes.extend(_OperationRoute(door, operation) for operation in OPERATIONS)
-    app.router.routes.extend(page_routes(door))
+    app.router.routes.extend(page_routes(door, live))
     app.add_exception_handler(HTTPException, _of_no_route)
     app.add_middleware(RequestIds)
     return app

@@ -13,7 +13,7 @@ from prebuild_tasks.access import Authenticator, PageSessions, Principal
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.claims import Choice, WaitStage, hits_of, read_openings, read_waiting
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import BusyError, PrebuildError
+from prebuild_tasks.errors import AuthenticationError, BusyError, PrebuildError
 from prebuild_tasks.events import LoggedEvent, newest_event, number_all_events, read_log
 from prebuild_tasks.insight import Exporter, Reading, render
 from prebuild_tasks.logs import get_logger
@@ -25,7 +25,7 @@ from prebuild_tasks.web.api.redis_calls import RedisCalls
 from prebuild_tasks.web.api.sender import Sender
 from prebuild_tasks.web.api.streams import EventStreams, ReadLog, encode_event, number_of
 from prebuild_tasks.web.api.threads import PATIENCE, Threads
-from prebuild_tasks.web.api.token_watch import AGE_MAX, TokenWatch
+from prebuild_tasks.web.api.token_watch import AGE_MAX, SESSIONS_PAUSE, TokenWatch
 from prebuild_tasks.web.api.waits import Waits
 from prebuild_tasks.workspaces import FollowUp, send_turns_first
 
@@ -88,6 +88,7 @@ class Door:
         self.tokens = Authenticator(runtime.database)
         self.sessions = PageSessions(runtime.database)
         self.token_watch = TokenWatch(self._look_up_token)
+        self.session_watch = TokenWatch(self._look_up_session, self._look_up_sessions, SESSIONS_PAUSE)
         self.cursors = Cursors(runtime.keys.derive("cursors"))
         self.document: JsonObject = {}
         """The OpenAPI document."""
@@ -109,7 +110,7 @@ class Door:
         self._sender = Sender(self._send)
         self.places = Places(per_token=options.streams_per_token, in_all=options.streams)
         self.streams = EventStreams(
-            ReadLog(self._newest_event, self._events_after, number_of, encode_event), self.stopping
+            ReadLog(self.newest_event, self._events_after, number_of, encode_event), self.stopping
         )
 
     @cached_property
@@ -178,7 +179,17 @@ class Door:
         if not self.tokens.remembered(text, AGE_MAX):
             await self.look(partial(self.tokens.authenticate, text, AGE_MAX))
 
-    async def _newest_event(self) -> int:
+    async def _look_up_sessions(self, session_ids: Collection[str]) -> None:
+        await self.look(partial(self.sessions.refresh, session_ids))
+
+    async def _look_up_session(self, session_id: str) -> None:
+        if self.sessions.remembered(session_id, AGE_MAX):
+            return
+        if await self.look(partial(self.sessions.find, session_id, AGE_MAX)) is None:
+            raise AuthenticationError("the session has ended")
+
+    async def newest_event(self) -> int:
+        """Return the number after which no event has one yet."""
         return await self.look(lambda: newest_event(self.runtime.database))
 
     async def _events_after(self, position: int, most: int) -> Sequence[LoggedEvent]:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from prebuild_tasks.access import Scope, Session
 from prebuild_tasks.web.api.auth import require_scope
 from prebuild_tasks.web.api.problems import ProblemError
+from prebuild_tasks.web.page.live_kinds import AnyKind
 
 if TYPE_CHECKING:
     from prebuild_tasks.web.page.visit import Visit
@@ -29,6 +30,8 @@ class Page:
     sees_all: bool = False
     """Whether it is about the whole installation, so that a token with any restriction does not show it."""
     method: str = "GET"
+    live: AnyKind | None = None
+    """Its changes while it is open; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,11 +110,6 @@ def pool_rows(lines: Iterable[PoolLine]) -> list[TableRow]:
     return sorted((_row(line) for line in lines), key=_order)
 
 
-def filtered(rows: Iterable[TableRow], shown: PoolFilter) -> list[TableRow]:
-    """Return the rows that a filter shows, in their order."""
-    return [row for row in rows if shown.shows(row)]
-
-
 def choices(rows: Sequence[TableRow]) -> PoolChoices:
     """Return the values that occur in the rows."""
     return PoolChoices(

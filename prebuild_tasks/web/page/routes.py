@@ -18,6 +18,7 @@ from prebuild_tasks.web.api.problems import problem, problem_details
 from prebuild_tasks.web.page import builds, health, history, pools, report, waiting, workers, workspaces
 from prebuild_tasks.web.page.entry import enter, error_page
 from prebuild_tasks.web.page.kinds import Form, Page
+from prebuild_tasks.web.page.live import LIVE, LiveViews
 from prebuild_tasks.web.page.login import LOG_OUT, LOGIN, log_in, show_login
 from prebuild_tasks.web.page.render import file_response
 from prebuild_tasks.web.page.visit import Visit
@@ -44,10 +45,11 @@ _CLOSED = 499
 Respond = Callable[[Request], Awaitable[Response]]
 
 
-def page_routes(door: Door) -> list[BaseRoute]:
+def page_routes(door: Door, live: LiveViews) -> list[BaseRoute]:
     """Make the routes of the page."""
     login: dict[str, Respond] = {"GET": partial(show_login, door), "POST": partial(log_in, door)}
-    routes: list[BaseRoute] = [PageRoute(door, page.path, {page.method: entering(door, page)}) for page in PAGES]
+    pages = (*PAGES, Page(path=LIVE, handle=live.listen))
+    routes: list[BaseRoute] = [PageRoute(door, page.path, {page.method: entering(door, page)}) for page in pages]
     routes += [PageRoute(door, form.path, {form.method: entering(door, form)}) for form in FORMS]
     return [*routes, PageRoute(door, LOGIN, login), PageRoute(door, "/static/{name}", {"GET": _file})]
 
