@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
@@ -25,21 +24,19 @@ def find_browser() -> str:
     raise RuntimeError(WAY_OUT)
 
 
-@dataclass(frozen=True)
 class Visitor:
     """A person's browser with one page open, and with cookies of its own."""
 
-    page: Page
-    requested: list[str] = field(default_factory=list)
-    """The addresses that were requested."""
-    complaints: list[str] = field(default_factory=list)
-    """What the console shows as a warning or an error, such as a violation of the content policy."""
-
-    def __post_init__(self) -> None:
+    def __init__(self, page: Page) -> None:
         """Listen to the page."""
-        self.page.on("request", lambda request: self.requested.append(request.url))
-        self.page.on("console", self._note)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page = page
+        self.requested: list[str] = []
+        """The addresses that were requested."""
+        self.complaints: list[str] = []
+        """What the console shows as a warning or an error, such as a violation of the content policy."""
+        page.on("request", lambda request: self.requested.append(request.url))
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def open(self, url: str) -> None:
         """Go to an address, and wait until its page is loaded."""

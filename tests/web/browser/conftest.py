@@ -14,6 +14,13 @@ from tests.support.door import doors
 from tests.web.browser.served import Served
 
 
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> str:
+    """One database, unless a test names it: what differs between them is tested below the page."""
+    name = getattr(request, "param", "sqlite")
+    return str(request.getfixturevalue("postgres_url" if name == "postgresql" else "sqlite_url"))
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as browser:

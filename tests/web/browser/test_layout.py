@@ -13,10 +13,7 @@ from tests.support.chromium import Scheme
 from tests.support.pool_files import load_text
 from tests.web.browser.served import Served
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
-]
+pytestmark = pytest.mark.browser
 POOLS = """
 schema: 1
 templates:

@@ -91,8 +91,8 @@ def stage(database: Database, tmp_path: Path) -> Iterator[Stage]:
         stage.declare()
         stage.fill("dev/small")
         page.open(f"{url}/login?code={new_login_code(database, token.view.id)}")
-        page.run("document.querySelector('form.stacked button').click()")
-        wait_until(lambda: page.run("location.pathname") == "/pools", what="the log-in")
+        page.page.get_by_role("button", name="Log in").click()
+        page.page.wait_for_url(f"{url}/pools")
         show_live(page, f"{url}/pools")
         yield stage
         assert page.complaints == []
