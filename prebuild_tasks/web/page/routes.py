@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.api.problems import problem, problem_details
-from prebuild_tasks.web.page import pools
+from prebuild_tasks.web.page import actions, pool, pools
 from prebuild_tasks.web.page.entry import enter, error_page
 from prebuild_tasks.web.page.kinds import Form, Page
 from prebuild_tasks.web.page.login import LOG_OUT, LOGIN, log_in, show_login
@@ -24,9 +24,9 @@ from prebuild_tasks.web.page.visit import Visit
 
 log = get_logger(__name__)
 
-PAGES: tuple[Page, ...] = (*pools.PAGES,)
+PAGES: tuple[Page, ...] = (*pools.PAGES, *pool.PAGES)
 """Every page for who is logged in, in the order of the navigation."""
-FORMS: tuple[Form, ...] = (LOG_OUT,)
+FORMS: tuple[Form, ...] = (LOG_OUT, *actions.FORMS)
 """Every form of theirs."""
 _NAVIGATION = tuple(page for page in PAGES if page.title)
 _CLOSED = 499

@@ -21,6 +21,15 @@ from prebuild_tasks.workspaces import FollowUp
 T = TypeVar("T")
 DONE: Mapping[str, str] = {
     "logged_out": "You are logged out.",
+    "paused": "The pool is paused.",
+    "resumed": "The pool is no longer paused.",
+    "not_paused": "The pool was not paused by itself, so nothing was changed.",
+    "unblocked": "The pool builds again.",
+    "not_blocked": "The pool was not blocked, so nothing was changed.",
+    "invalidated": "The prebuilds of the pool are being replaced.",
+    "turn_requested": "The pool gets its turn now.",
+    "sweep_confirmed": "It is confirmed; the next sweep acts upon it.",
+    "nothing_to_confirm": "Nothing waited for a confirmation.",
 }
 """What was done before this page, by the value of `done` in its query. Other texts are not shown."""
 
@@ -66,10 +75,10 @@ class Visit:
         """Send a follow-up once the answer was sent."""
         self.follow_up |= follow_up
 
-    def show(self, template: str, **values: object) -> Response:
+    def show(self, template: str, status: int = 200, **values: object) -> Response:
         """Answer with a page."""
         frame = frame_for(self.door, self.request, self.session, self._navigation)
-        return html_response(self.request, render_page(template, frame, **values))
+        return html_response(self.request, render_page(template, frame, **values), status)
 
     def go(self, path: str) -> Response:
         """Answer with the way to a path of this page, as after a form."""
