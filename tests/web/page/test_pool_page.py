@@ -10,11 +10,12 @@ from sqlalchemy import event, insert, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.insight import explain_preset
+from prebuild_tasks.insight import explain_preset, read_history
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.remedy_commands import spell
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.web.page.actions import ACTIONS
 from prebuild_tasks.web.page.render import templates
 from tests.support.api import Api
 from tests.support.browser import Browser
@@ -204,3 +205,17 @@ def test_a_pool_without_anything(browser: Browser, database: Database, settings:
     assert "It has no prebuilds." in page
     assert "It has had no builds" in page
     assert "No prebuild is desired in the coming week." in page
+
+
+@pytest.mark.parametrize("name", [action.name for action in ACTIONS])
+def test_no_button_reaches_what_is_out_of_reach(api: Api, database: Database, settings: Settings, name: str) -> None:
+    fill_organizations(database, settings)
+    browser = Browser(api).log_in(api.token("operate", organization="umbrella"))
+    before = read_history(database)
+    for path in (PATH, "/pools/dev/none", "/pools/dev/small%00", "/pools/%3Cscript%3E/x"):
+        for fields in ({}, {"confirm": "yes"}):
+            answer = browser.submit(f"{path}/{name}", fields)
+            assert answer.status_code == 404
+            assert "<script>" not in answer.text.replace("<script src", "")
+    assert read_history(database) == before
+    assert browser.submit(f"/pools/ops/small/{name}").status_code == 200
