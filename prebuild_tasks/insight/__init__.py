@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.status.availability import availability
     from prebuild_tasks.insight.status.lines import PoolLine, pool_lines
     from prebuild_tasks.insight.status.listings import build_log, builds, read_build, read_workspace, workspaces
+    from prebuild_tasks.insight.status.members import PoolMember, PoolMembers, ProbeOutcome, ProbeView, pool_members
     from prebuild_tasks.insight.status.pages import (
         CreatedKey,
         ListedPool,
@@ -86,12 +87,16 @@ __all__ = [
     "PoolCurves",
     "PoolKey",
     "PoolLine",
+    "PoolMember",
+    "PoolMembers",
     "PoolPlan",
     "PoolProblem",
     "PoolReport",
     "PoolStatus",
     "PoolWeek",
     "Reading",
+    "ProbeOutcome",
+    "ProbeView",
     "Recommendation",
     "RedisFact",
     "Report",
@@ -128,6 +133,7 @@ __all__ = [
     "may_become_usable",
     "pool_curves",
     "pool_lines",
+    "pool_members",
     "pool_week",
     "pools",
     "read_build",
@@ -219,6 +225,13 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "read_build",
                 "read_workspace",
                 "workspaces",
+            ),
+            "status.members": (
+                "PoolMember",
+                "PoolMembers",
+                "ProbeOutcome",
+                "ProbeView",
+                "pool_members",
             ),
             "status.pools": ("pools",),
             "status.problems": ("read_problems",),

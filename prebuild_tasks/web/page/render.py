@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from prebuild_tasks import __version__
 from prebuild_tasks.model.terminal import escaped
+from prebuild_tasks.model.text import span
 from prebuild_tasks.web.page import headers
 
 _WEB = Path(__file__).parents[1]
@@ -115,6 +116,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["time"] = time_element
+    made.filters["span"] = span
     made.globals["static"] = _static
     return made
 

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.api.problems import problem, problem_details
-from prebuild_tasks.web.page import builds, health, history, pools, report, waiting, workers, workspaces
+from prebuild_tasks.web.page import actions, builds, health, history, pool, pools, report, waiting, workers, workspaces
 from prebuild_tasks.web.page.entry import enter, error_page
 from prebuild_tasks.web.page.kinds import Form, Page
 from prebuild_tasks.web.page.live import LIVE, LiveViews
@@ -27,6 +27,7 @@ log = get_logger(__name__)
 
 PAGES: tuple[Page, ...] = (
     *pools.PAGES,
+    *pool.PAGES,
     *workspaces.PAGES,
     *waiting.PAGES,
     *builds.PAGES,
@@ -36,7 +37,7 @@ PAGES: tuple[Page, ...] = (
     *report.PAGES,
 )
 """Every page for who is logged in, in the order of the navigation."""
-FORMS: tuple[Form, ...] = (LOG_OUT, *workspaces.FORMS)
+FORMS: tuple[Form, ...] = (LOG_OUT, *actions.FORMS, *workspaces.FORMS)
 """Every form of theirs."""
 _NAVIGATION = tuple(page for page in PAGES if page.title)
 _CLOSED = 499

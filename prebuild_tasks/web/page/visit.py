@@ -23,6 +23,15 @@ DONE: Mapping[str, str] = {
     "logged_out": "You are logged out.",
     "released": "The workspace is being deleted.",
     "extended": "The end of the workspace was moved.",
+    "paused": "The pool is paused.",
+    "resumed": "The pool is no longer paused.",
+    "not_paused": "The pool was not paused by itself, so nothing was changed.",
+    "unblocked": "The pool builds again.",
+    "not_blocked": "The pool was not blocked, so nothing was changed.",
+    "invalidated": "The prebuilds of the pool are being replaced.",
+    "turn_requested": "The pool gets its turn now.",
+    "sweep_confirmed": "It is confirmed; the next sweep acts upon it.",
+    "nothing_to_confirm": "Nothing waited for a confirmation.",
 }
 """What was done before this page, by the value of `done` in its query. Other texts are not shown."""
 
