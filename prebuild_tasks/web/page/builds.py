@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -24,6 +25,8 @@ _ORDER: Order[BuildView, CreatedKey] = Order(
 )
 LOG_SHOWN = 1_000_000
 """The most characters of an output that a page begins with, but for the line that they begin in."""
+
+_NUMBERS = re.compile(r"\d{1,9}\.\d{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def _read_cursor(cursor: str) -> tuple[tuple[int, int], LogMarkup]:
     """Return the position of a cursor `A.S`, and the state of the text there, if it has that too."""
     try:
         attempt, number, *state = cursor.split(".", 2)
-        if not (attempt + number).isascii() or len(attempt + number) > 18:
+        if not _NUMBERS.fullmatch(f"{attempt}.{number}"):
             raise ValueError
         return (int(attempt), int(number)), LogMarkup.at(state[0]) if state else LogMarkup()
     except ValueError:
