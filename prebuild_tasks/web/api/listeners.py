@@ -93,6 +93,7 @@ class Streams(Generic[S, L]):
         watcher = asyncio.create_task(_settled(until))
         watcher.add_done_callback(lambda _: listener.end())
         try:
+            await asyncio.sleep(0)  # it begins before it can be cancelled
             async for chunk in chunks:
                 listener.is_sending = True
                 yield chunk

@@ -35,7 +35,7 @@ class Stage:
         self.computed = Counter[Viewer]()
         self.fails, self.hidden_from = False, set[Viewer]()
         self.stopping, self.cut = asyncio.Event(), 0
-        kind = LiveKind[dict[str, int]](name="rows", read=lambda _: {}, parts=self.parts)
+        kind: LiveKind[dict[str, int]] = LiveKind(name="rows", read=lambda _: {}, parts=self.parts)
         self.recent = RecentStates()
         self.view = SharedView(kind, self.read, self.recent, self.stopping)
 
