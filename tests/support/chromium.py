@@ -40,7 +40,8 @@ class Page:
         self._numbers, self._session = numbers or itertools.count(1), ""
         self.events = list[dict[str, Any]]()
         """Everything that the browser has told, in order."""
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        # In a window of its own, so that it is not hidden by another page.
+        target = self._call("Target.createTarget", url="about:blank", newWindow=True)["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Network", "Runtime", "Log", "Page"):
             self._call(f"{domain}.enable")
