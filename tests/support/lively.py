@@ -36,8 +36,9 @@ templates:
         timezone: Europe/Berlin
         schedules: [{cron: "* 7-19 * * 1-5", desired: 12}, {cron: "* 10-15 * * 6,0", desired: 8}]
         ttl: 24h
+        claimed_ttl: 8h
         cost_per_hour: 0.12
-      - {name: large, desired: 2, ttl: 24h}
+      - {name: large, desired: 2, ttl: 24h, claimed_ttl: 12h}
       - {name: postgres, desired: 3, ttl: 24h}
   - name: storefront
     organization: shop
@@ -59,7 +60,7 @@ templates:
     organization: research
     provisioner: simulated
     config: {}
-    presets: [{name: gpu, desired: 3}, {name: cpu, desired: 4}]
+    presets: [{name: gpu, desired: 3}, {name: cpu, desired: 4, claimed_ttl: 2h}]
   - name: java-monolith
     organization: shop
     provisioner: simulated

@@ -16,6 +16,7 @@ from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.api.problems import problem
 from prebuild_tasks.web.api.stream_response import StreamResponse, cut_of
 from prebuild_tasks.web.page import headers
+from prebuild_tasks.web.page.entry import find_session
 from prebuild_tasks.web.page.kinds import Page
 from prebuild_tasks.web.page.live_kinds import AnyKind, LiveKind, Look, Viewer
 from prebuild_tasks.web.page.parts import Shown
@@ -82,6 +83,8 @@ class LiveViews:
         async with aclosing(listening) as chunks:
             async for chunk in chunks:
                 yield chunk
+        if not door.stopping.is_set() and not await find_session(door, visit.request):
+            yield b"event: over\ndata:\n\n"  # so that the browser does not ask again
 
     def _view(self, kind: LiveKind[V], viewer: Viewer) -> SharedView[V]:
         """Return the view that a viewer watches, together with all whose subject is the same."""

@@ -147,6 +147,10 @@ function watch() {
         source.close();
         open();
       });
+      source.addEventListener("over", () => {
+        source.close();
+        tell({ over: true });
+      });
       source.onerror = async () => {
         tell({ since: since ??= Date.now() });
         if (source.readyState !== EventSource.CLOSED) return; // the browser tries again
