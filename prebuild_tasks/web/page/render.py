@@ -6,7 +6,7 @@ import gzip
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from prebuild_tasks import __version__
 from prebuild_tasks.model.terminal import escaped
+from prebuild_tasks.model.text import span
 from prebuild_tasks.web.page import headers
 
 _WEB = Path(__file__).parents[1]
@@ -115,6 +116,8 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["time"] = time_element
+    made.filters["span"] = lambda seconds: span(timedelta(seconds=seconds))
+    made.filters["sentence"] = sentence
     made.globals["static"] = _static
     return made
 
@@ -122,6 +125,11 @@ def templates() -> Environment:
 def shown(value: object) -> object:
     r"""Return a text with its control and direction characters as `\x1b` or `\u202e`, anything else as it is."""
     return escaped(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def sentence(text: str) -> str:
+    """Return a text with a capital letter at its begin and a full stop at its end."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
 def time_element(at: datetime) -> Markup:
