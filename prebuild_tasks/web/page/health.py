@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from starlette.responses import Response
 
 from prebuild_tasks.insight import RedisFact, diagnose, examine
-from prebuild_tasks.model.text import span
 from prebuild_tasks.web.api.problems import ProblemError, unusable
 from prebuild_tasks.web.page.kinds import Page
 from prebuild_tasks.web.page.visit import Visit
@@ -28,7 +25,7 @@ async def show_health(visit: Visit) -> Response:
         schema=facts.schema,
         redis=facts.redis if isinstance(facts.redis, RedisFact) else None,
         alive={role: len(life.alive(role)) for role in ("worker", "builds", "beat")} if life else {},
-        tick=span(timedelta(seconds=life.tick_age)) if life and life.tick_age is not None else "",
+        tick=life.tick_age if life else None,
         paused_by=facts.paused_by,
     )
 

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -116,7 +116,8 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["time"] = time_element
-    made.filters["span"] = span
+    made.filters["span"] = _span
+    made.filters["sentence"] = sentence
     made.globals["static"] = _static
     return made
 
@@ -126,11 +127,21 @@ def shown(value: object) -> object:
     return escaped(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+def sentence(text: str) -> str:
+    """Return a text with a capital letter at its begin and a full stop at its end."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+
+
 def time_element(at: datetime) -> Markup:
     """Return an instant in UTC, which the script shows in the viewer's zone."""
     utc = at.astimezone(UTC)
     form = Markup('<time datetime="{}" title="{}">{}</time>')
     return form.format(f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{utc:%Y-%m-%d %H:%M:%S} UTC", f"{utc:%Y-%m-%d %H:%M} UTC")
+
+
+def _span(time: timedelta | float) -> str:
+    """Say how long it is: a duration, or a number of seconds."""
+    return span(time if isinstance(time, timedelta) else timedelta(seconds=time))
 
 
 def _static(name: str) -> str:

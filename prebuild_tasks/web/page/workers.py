@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 from starlette.responses import Response
 
 from prebuild_tasks.fleet import Process
 from prebuild_tasks.insight import Numbers, Reading
-from prebuild_tasks.model.text import span
 from prebuild_tasks.web.api.problems import ProblemError, unusable
 from prebuild_tasks.web.page.kinds import Page
 from prebuild_tasks.web.page.visit import Visit
@@ -40,8 +38,8 @@ class QueueRow:
     """The messages in it; None: Redis does not answer, or was not asked about it."""
     served_by: int
     """The running processes that consume it."""
-    oldest: str
-    """The age of the oldest build that waits in it; empty: none does."""
+    oldest: float
+    """The age in seconds of the oldest build that waits in it; 0: none does."""
 
     @property
     def is_unserved(self) -> bool:
@@ -55,14 +53,13 @@ async def show_workers(visit: Visit) -> Response:
     if reading is None or reading.numbers is None:
         raise ProblemError(unusable("the database does not answer"))
     numbers = reading.numbers
-    tick = numbers.liveness.tick_age
     return visit.show(
         "workers",
         at=numbers.now,
         hosts=list(host_rows(numbers)),
         queues=list(queue_rows(reading, numbers)),
         redis_is_away=reading.queues is None,
-        tick="" if tick is None else span(timedelta(seconds=tick)),
+        tick=numbers.liveness.tick_age,
         tick_is_stale=numbers.liveness.tick_stale,
         backlog=numbers.backlog,
         limits=[item for item in numbers.usage if item.is_limited],
@@ -86,11 +83,10 @@ def queue_rows(reading: Reading, numbers: Numbers) -> Iterator[QueueRow]:
     """Yield the queues, those first in which something waits that nobody consumes."""
     lengths = reading.queues or {}
     names = {*lengths, *numbers.pending_age, *(queue for p in numbers.liveness.processes for queue in p.queues)}
-    rows = []
-    for name in names:
-        age = numbers.pending_age.get(name, 0.0)
-        oldest = span(timedelta(seconds=age)) if age else ""
-        rows.append(QueueRow(name, lengths.get(name), len(numbers.liveness.serving(name)), oldest))
+    rows = [
+        QueueRow(name, lengths.get(name), len(numbers.liveness.serving(name)), numbers.pending_age.get(name, 0.0))
+        for name in names
+    ]
     yield from sorted(rows, key=lambda row: (not row.is_unserved, row.name))
 
 

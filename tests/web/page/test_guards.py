@@ -49,7 +49,7 @@ def test_a_login_from_another_page_is_refused(browser: Browser, headers: dict[st
 @pytest.mark.parametrize("path", [form.path for form in FORMS])
 def test_a_form_from_another_page_is_refused(browser: Browser, path: str, headers: dict[str, str]) -> None:
     browser.log_in()
-    answer = browser.submit(path.format(template="dev", preset="small"), **headers)
+    answer = browser.submit(path.format(template="dev", preset="small", owner="ada", name="hers"), **headers)
     assert answer.status_code == 403
     assert "comes from another page" in answer.text or "does not say from which page" in answer.text
     assert browser.is_logged_in, "nothing was done"
@@ -64,7 +64,7 @@ def test_the_own_origin_by_the_fetch_metadata_of_a_browser(browser: Browser) -> 
 def test_a_form_needs_the_token_of_its_own_session(api: Api, path: str) -> None:
     browser, other = Browser(api).log_in(), Browser(api).log_in()
     own = browser.form_token()
-    path = path.format(template="dev", preset="small")
+    path = path.format(template="dev", preset="small", owner="ada", name="hers")
     for wrong in ("", "x", own[:-1], own[:32] + "0" * 64, other.form_token()):
         assert browser.post(path, {"form_token": wrong}).status_code == 403
     assert browser.post(path, {}).status_code == 403

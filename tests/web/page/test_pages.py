@@ -14,6 +14,7 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import UnreachableError
+from prebuild_tasks.web.page.render import sentence
 from tests.support.api import Api
 from tests.support.browser import Browser
 from tests.support.builders import staffed
@@ -129,3 +130,8 @@ def test_hostile_queries_are_shown_as_text(browser: Browser, path: str) -> None:
             assert answer.status_code in (200, 400, 404)
             assert not re.search("<script>alert|\u202e|[\x00\x1b]", answer.text)
             assert Markup(answer.text).wrong == []
+
+
+@pytest.mark.parametrize(("text", "shown"), [("it ends", "It ends."), ("refused.", "Refused."), ("why?", "Why?")])
+def test_a_sentence_begins_and_ends_as_one(text: str, shown: str) -> None:
+    assert sentence(text) == shown
