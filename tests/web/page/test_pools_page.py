@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from urllib.parse import urlencode
 
 import pytest
+from sqlalchemy import event
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -133,6 +134,32 @@ def test_a_superseded_version_is_no_row(browser: Browser, database: Database, se
     page = browser.log_in().get("/pools?q=small").text
     assert Rows(page).pools == ["dev/small"]
     assert 'data-eligible="0"' in page
+
+
+@pytest.mark.usefixtures("stocked")
+def test_the_number_of_statements_does_not_grow_with_the_pools(
+    browser: Browser, database: Database, settings: Settings
+) -> None:
+    sent: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    def statements() -> int:
+        assert browser.is_logged_in  # so that the session is remembered, and its use is noted
+        sent.clear()
+        assert browser.get("/pools").status_code == 200
+        return len(sent)
+
+    browser.log_in()
+    event.listen(browser.api.runtime.database.engine, "before_cursor_execute", note)
+    before = statements()
+    presets = ", ".join(f"{{name: p{number}, desired: 1}}" for number in range(40))
+    more = f"{POOLS}  - {{name: more, provisioner: simulated, config: {{}}, presets: [{presets}]}}\n"
+    apply(database, settings, load_text(more), ApplyOptions(actor="test"))
+    fill(database, settings, "more/p7")
+    assert 0 < statements() == before
+    assert "44 in all" in browser.get("/pools").text
 
 
 def test_without_pools_the_page_says_what_to_do(browser: Browser) -> None:
