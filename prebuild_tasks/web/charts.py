@@ -15,7 +15,7 @@ from prebuild_tasks.insight import DAYS, SizeSpan
 from prebuild_tasks.model.text import cut_names, number
 
 WIDTH, _HEIGHT = 720, 220
-LEFT, RIGHT = 48, 8
+LEFT, RIGHT = 58, 8
 """The room beside a chart over time; left of it stand the values of its grid."""
 _TOP, _BOTTOM = 12, 26
 _CELL, _GAP = 26, 2

@@ -75,13 +75,22 @@ def reconcile_effects(before: PoolBefore, _body: PauseBody) -> Sequence[str]:
 
 
 def _eligible(before: PoolBefore) -> str:
-    state = before.explained.facts.state
-    return f"{state.eligible} of {number(state.desired, 'desired prebuild')} can be claimed"
+    state, outdated = before.explained.facts.state, _outdated(before)
+    others = f", and {outdated} outdated until replaced" if outdated else ""
+    return f"{state.eligible} of {number(state.desired, 'desired prebuild')} can be claimed{others}"
 
 
 def _amount(before: PoolBefore) -> str:
+    """Word what the next turns do in all. What is outdated is replaced, and not deleted and created."""
     facts = before.explained.facts
-    return planned(create=facts.missing, delete=max(facts.state.eligible - facts.state.desired, 0))
+    delete = _outdated(before) + max(facts.state.eligible - facts.state.desired, 0)
+    replace = min(facts.missing, delete)
+    return planned(replace=replace, create=facts.missing - replace, delete=delete - replace)
+
+
+def _outdated(before: PoolBefore) -> int:
+    facts = before.explained.facts
+    return facts.second_choices + facts.of_other_versions
 
 
 def _held_by_pause(before: PoolBefore) -> str:

@@ -153,6 +153,20 @@ def test_a_resume_says_what_is_created_then(browser: Browser, database: Database
     assert (newest(database).event, paused(database)) == ("resumed", None)
 
 
+def test_outdated_prebuilds_are_replaced(browser: Browser, database: Database, settings: Settings) -> None:
+    rolling = "replace: {strategy: rolling, max_surge: 1}"
+    declare_simulated(database, settings, 2, extra=rolling)
+    declare_simulated(database, settings, 3, config="{ready_after: 1s}", extra=rolling)
+    pause(database, PRESET, actor="ada")
+    asked = browser.log_in().submit(f"{POOL}/resume").text
+    assert "It is reconciled again, at once: replace 2, create 1." in asked
+    assert "0 of 3 desired prebuilds can be claimed, and 2 outdated until replaced." in asked
+    assert (
+        "Left alone: 2 prebuilds of other versions, still claimed until replaced."
+        in browser.submit(f"{POOL}/invalidate").text
+    )
+
+
 def test_a_pause_of_everything_is_not_ended_by_a_pool(browser: Browser, database: Database) -> None:
     pause(database, actor="ada")
     browser.log_in()

@@ -117,6 +117,26 @@ def test_search_and_filters(browser: Browser, database: Database, query: dict[st
 
 
 @pytest.mark.usefixtures("stocked")
+def test_the_hit_rate_of_today(browser: Browser, database: Database) -> None:
+    past = PastEvents(database, "dev/small")
+    for hit in (True, True, True, False):
+        past.claim(past.now, hit=hit)
+    past.write()
+    page = browser.log_in().get("/pools?q=small").text
+    assert '<span title="4 claims since midnight, UTC">75 %</span>' in page
+    assert "since midnight" not in browser.get("/pools?q=big").text
+
+
+@pytest.mark.usefixtures("stocked")
+def test_a_superseded_version_is_no_row(browser: Browser, database: Database, settings: Settings) -> None:
+    newer = load_text(POOLS.replace("config: {}", "config: {build: 1}"))
+    apply(database, settings, newer, ApplyOptions(actor="test", yes=True))
+    page = browser.log_in().get("/pools?q=small").text
+    assert Rows(page).pools == ["dev/small"]
+    assert 'data-eligible="0"' in page
+
+
+@pytest.mark.usefixtures("stocked")
 def test_the_number_of_statements_does_not_grow_with_the_pools(
     browser: Browser, database: Database, settings: Settings
 ) -> None:
@@ -140,25 +160,6 @@ def test_the_number_of_statements_does_not_grow_with_the_pools(
     fill(database, settings, "more/p7")
     assert 0 < statements() == before
     assert "44 in all" in browser.get("/pools").text
-
-
-def test_the_hit_rate_of_today(browser: Browser, database: Database) -> None:
-    past = PastEvents(database, "dev/small")
-    for hit in (True, True, True, False):
-        past.claim(past.now, hit=hit)
-    past.write()
-    page = browser.log_in().get("/pools?q=small").text
-    assert '<span title="4 claims since midnight, UTC">75 %</span>' in page
-    assert "since midnight" not in browser.get("/pools?q=big").text
-
-
-@pytest.mark.usefixtures("stocked")
-def test_a_superseded_version_is_no_row(browser: Browser, database: Database, settings: Settings) -> None:
-    newer = load_text(POOLS.replace("config: {}", "config: {build: 1}"))
-    apply(database, settings, newer, ApplyOptions(actor="test", yes=True))
-    page = browser.log_in().get("/pools?q=small").text
-    assert Rows(page).pools == ["dev/small"]
-    assert 'data-eligible="0"' in page
 
 
 def test_without_pools_the_page_says_what_to_do(browser: Browser) -> None:
