@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WAY_OUT = (
@@ -36,6 +36,7 @@ class Visitor:
         """What the console shows as a warning or an error, such as a violation of the content policy."""
         page.on("request", lambda request: self.requested.append(request.url))
         page.on("console", self._note)
+        page.on("dialog", self._refuse)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def open(self, url: str) -> None:
@@ -58,6 +59,10 @@ class Visitor:
     def _note(self, message: ConsoleMessage) -> None:
         if message.type in ("warning", "error"):
             self.complaints.append(message.text)
+
+    def _refuse(self, dialog: Dialog) -> None:
+        self.complaints.append(f"{dialog.type}: {dialog.message}")
+        dialog.dismiss()
 
     def foreign(self, url: str) -> list[str]:
         """Return what was requested from elsewhere than this address."""

@@ -87,6 +87,16 @@ BROKEN, BLOCKED, PAUSED, ROLLING, BUSY = (
     "notebooks/gpu", "firmware/cross-arm64", "java-monolith/default", "storefront/web", "python-dev/small",
 )  # fmt: skip
 FULL = ("python-dev/large", "python-dev/postgres", "notebooks/cpu", "docs/tiny", "java-monolith/legacy-jdk8")
+LONG = (
+    "a-template-with-a-name-that-is-as-long-as-names-may-be-really-1/"
+    "a-preset-with-a-name-that-is-as-long-as-names-may-be-really-too"
+)
+PATHS = (
+    "/pools", f"/pools/{BUSY}", f"/pools/{ROLLING}", f"/pools/{PAUSED}", f"/pools/{BLOCKED}", f"/pools/{BROKEN}",
+    f"/pools/{LONG}", "/pools?q=no-such-pool", "/workspaces", "/workspaces/ada/python-dev-1", "/waiting", "/builds",
+    "/workers", "/history", "/health", "/report",
+)  # fmt: skip
+"""A page of each kind."""
 OWNERS = ("ada", "grace", "linus", "margaret", "edsger", "barbara", "donald", "radia", HOSTILE_OWNER)
 NO_DRIVER = "the start script ended with 1: nvidia-smi: couldn't communicate with the NVIDIA driver"
 

@@ -194,3 +194,56 @@ function watch() {
 }
 
 if (main) watch();
+
+// The output of a build that has not ended: what it writes is appended.
+
+const output = document.querySelector("[data-follow]");
+const FOLLOW_MS = 1000;
+const FACTS = ["build-status", "build-facts", "log-state"]; // change as the build goes on
+
+async function asked(address) {
+  const answer = await fetch(address, { redirect: "manual" }).catch(() => null);
+  if (answer?.type === "opaqueredirect") showConnection({ over: true });
+  return answer;
+}
+
+async function showFacts() {
+  const answer = await asked(location.href);
+  if (!answer?.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  showTimes(fresh);
+  for (const id of FACTS) {
+    const old = document.getElementById(id), now = fresh.getElementById(id);
+    if (old && now) morph(old, document.importNode(now, true));
+    else old?.remove();
+  }
+}
+
+function append(piece) {
+  const page = document.scrollingElement, isAtEnd = page.scrollTop + innerHeight >= page.scrollHeight - 40;
+  output.append(piece);
+  if (isAtEnd) page.scrollTop = page.scrollHeight;
+}
+
+function followOutput() {
+  let after = output.lastElementChild.dataset.after, since = null, started = output.textContent !== "";
+  async function look() {
+    if (document.hidden) return document.addEventListener("visibilitychange", look, { once: true });
+    const answer = await asked(`${output.dataset.follow}?${new URLSearchParams({ after })}`);
+    if (answer?.type === "opaqueredirect") return;
+    if (answer?.ok) {
+      const piece = parsed(await answer.text());
+      after = piece.dataset.after;
+      if (piece.textContent) append(piece);
+      if ("ended" in piece.dataset) return showFacts();
+      if (piece.textContent && !started) await showFacts();
+      started ||= piece.textContent !== "";
+    }
+    showConnection({ since: since = answer?.ok ? null : since ?? Date.now() });
+    setTimeout(look, FOLLOW_MS);
+  }
+  document.getElementById("log-state").textContent = "What the build writes is shown as it comes.";
+  look();
+}
+
+if (output && !("ended" in output.lastElementChild.dataset)) followOutput();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Any
 
 from playwright.sync_api import Browser
 
@@ -20,7 +21,7 @@ class Served:
         self._browser, self._stack = browser, stack
         self._visitors = list[Visitor]()
 
-    def token(self, scope: Scope, name: str = "", **limits: str) -> str:
+    def token(self, scope: Scope, name: str = "", **limits: Any) -> str:
         """Create a token, and return its text."""
         request = NewTokenRequest(name=name or f"somebody-who-{scope.value}s", scope=scope, **limits)
         return self.doors.asked(lambda database, _: create_token(database, request, actor="test").text)
@@ -31,7 +32,7 @@ class Served:
         self._visitors.append(one)
         return one
 
-    def logged_in(self, scope: Scope = Scope.ADMIN, *, javascript: bool = True, **limits: str) -> Visitor:
+    def logged_in(self, scope: Scope = Scope.ADMIN, *, javascript: bool = True, **limits: Any) -> Visitor:
         """Return the browser of somebody who has logged in by the form."""
         one = self.visitor(javascript=javascript)
         one.open(f"{self.url}/pools")
