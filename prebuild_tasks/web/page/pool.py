@@ -36,7 +36,7 @@ from prebuild_tasks.web.page.actions import (
     may_change_pools,
     may_confirm_sweep,
     named_pool,
-    path_of,
+    pool_path_of,
 )
 from prebuild_tasks.web.page.bands import week_band
 from prebuild_tasks.web.page.kinds import Page
@@ -89,7 +89,7 @@ async def show_pool(visit: Visit) -> Response:
     return visit.show(
         "pool",
         name=name,
-        path=path_of(visit),
+        path=pool_path_of(visit),
         facts=facts,
         why=why,
         share=min(facts.state.eligible / facts.state.desired, 1.0) if facts.state.desired else 1.0,
@@ -113,7 +113,7 @@ def shown_step(visit: Visit, step: Step) -> ShownStep:
     name = _BUTTONS.get(remedy.kind)
     if name and remedy.subject and may_change_pools(visit):
         action = next(action for action in ACTIONS if action.name == name)
-        return ShownStep(command, why, f"{path_of(visit)}/{name}", action.label)
+        return ShownStep(command, why, f"{pool_path_of(visit)}/{name}", action.label)
     return ShownStep(command, why, page=_page_of(remedy))
 
 
