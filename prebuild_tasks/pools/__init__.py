@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
-    from prebuild_tasks.pools.affected import Affected, would_invalidate
+    from prebuild_tasks.pools.affected import Affected, left_alone, would_invalidate
     from prebuild_tasks.pools.declare import apply, apply_in, is_declared
     from prebuild_tasks.pools.file.load import ConfigCheck, DeclaredPools, load_pools
     from prebuild_tasks.pools.file.model import config_schema
@@ -36,6 +36,7 @@ __all__ = [
     "config_schema",
     "invalidate",
     "is_declared",
+    "left_alone",
     "load_pools",
     "pause",
     "promote",
@@ -50,7 +51,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
         __name__,
         {
-            "affected": ("Affected", "would_invalidate"),
+            "affected": ("Affected", "left_alone", "would_invalidate"),
             "declare": (
                 "apply",
                 "apply_in",

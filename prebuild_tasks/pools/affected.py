@@ -31,16 +31,19 @@ class Affected:
     superseded: int = 0
     """Running prebuilds of the pool's other versions, which can be claimed until they are replaced."""
 
-    @property
-    def left_alone(self) -> list[str]:
-        """What is left alone, in words."""
-        kinds = (
-            (self.starting, f"{number(self.starting, 'start')} under way, to be replaced once ready"),
-            (self.failed, f"{number(self.failed, 'failed prebuild')} (kept for diagnosis)"),
-            (self.claimed, number(self.claimed, "claimed workspace")),
-            (self.superseded, f"{number(self.superseded, 'prebuild')} of other versions, still claimed until replaced"),
-        )
-        return [sentence for count, sentence in kinds if count]
+
+def left_alone(affected: Affected) -> list[str]:
+    """Word what is left alone, the prebuilds of other versions last."""
+    kinds = (
+        (affected.starting, f"{number(affected.starting, 'start')} under way, to be replaced once ready"),
+        (affected.failed, f"{number(affected.failed, 'failed prebuild')} (kept for diagnosis)"),
+        (affected.claimed, number(affected.claimed, "claimed workspace")),
+        (
+            affected.superseded,
+            f"{number(affected.superseded, 'prebuild')} of other versions, still claimed until replaced",
+        ),
+    )
+    return [sentence for count, sentence in kinds if count]
 
 
 def would_invalidate(database: Database, name: str, reach: Reach = EVERYTHING) -> Affected:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote
@@ -42,6 +41,8 @@ class _PauseFields(PauseBody):
 
 
 _NO_FIELDS = _PauseFields()
+_TURN = "reconcile"
+"""The action that asks for a turn, and changes nothing by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +53,6 @@ class PoolAction:
     """The last part of its path."""
     label: str
     effects: Effects
-    change: Callable[[PoolRequest, PauseBody], OperationResult] | None
-    """None: it asks for a turn, which changes nothing by itself."""
     done: str
     """What the page of the pool says afterwards, by its key in `DONE`."""
     not_done: str = ""
@@ -63,26 +62,14 @@ class PoolAction:
 
 
 ACTIONS = (
+    PoolAction(name="pause", label="Pause", effects=effects.pause_effects, takes_pause=True, done="paused"),
+    PoolAction(name="resume", label="Resume", effects=effects.resume_effects, done="resumed", not_done="not_paused"),
     PoolAction(
-        name="pause", label="Pause", effects=effects.pause_effects, takes_pause=True,
-        change=pause_as_asked, done="paused",
+        name="unblock", label="Unblock", effects=effects.unblock_effects, done="unblocked", not_done="not_blocked"
     ),
-    PoolAction(
-        name="resume", label="Resume", effects=effects.resume_effects,
-        change=lambda asked, _: resume_as_asked(asked), done="resumed", not_done="not_paused",
-    ),
-    PoolAction(
-        name="unblock", label="Unblock", effects=effects.unblock_effects,
-        change=lambda asked, _: unblock_as_asked(asked), done="unblocked", not_done="not_blocked",
-    ),
-    PoolAction(
-        name="invalidate", label="Invalidate", effects=effects.invalidate_effects,
-        change=lambda asked, _: invalidate_as_asked(asked), done="invalidated",
-    ),
-    PoolAction(
-        name="reconcile", label="Reconcile", effects=effects.reconcile_effects, change=None, done="turn_requested",
-    ),
-)  # fmt: skip
+    PoolAction(name="invalidate", label="Invalidate", effects=effects.invalidate_effects, done="invalidated"),
+    PoolAction(name=_TURN, label="Reconcile", effects=effects.reconcile_effects, done="turn_requested"),
+)
 
 
 async def named_pool(visit: Visit) -> str:
@@ -141,19 +128,31 @@ async def _ask(
 
 async def _do(action: PoolAction, visit: Visit, name: str, fields: PauseBody) -> bool:
     """Do what was confirmed, and return whether anything was changed."""
-    runtime, reach, change = visit.door.runtime, visit.principal.reach, action.change
-    if change is None:
+    runtime, reach = visit.door.runtime, visit.principal.reach
+    if action.name == _TURN:
         preset_id = await visit.in_thread(lambda: find_pool(runtime.database, reach, name))
         await ask_for_turn(visit.door.redis, preset_id, name)
         return True
     asked = PoolRequest(runtime=runtime, pool=name, actor=visit.actor(), reach=reach)
 
     def work() -> bool:
-        done = change(asked, fields)
+        done = _change(action, asked, fields)
         visit.send_later(done.follow_up)
         return done.changed or not action.not_done
 
     return await visit.in_thread(work)
+
+
+def _change(action: PoolAction, asked: PoolRequest, fields: PauseBody) -> OperationResult:
+    match action.name:
+        case "pause":
+            return pause_as_asked(asked, fields)
+        case "resume":
+            return resume_as_asked(asked)
+        case "unblock":
+            return unblock_as_asked(asked)
+        case _:
+            return invalidate_as_asked(asked)
 
 
 async def _confirm_sweep(visit: Visit) -> Response:

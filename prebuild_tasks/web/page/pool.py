@@ -1,4 +1,4 @@
-"""One pool: why it is short, the buttons that mend it, its versions, prebuilds, builds, schedule and plots."""
+"""One pool: why it is short, the buttons that repair it, its versions, prebuilds, builds, schedule and plots."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _BUTTONS = {RemedyKind.RESUME: "resume", RemedyKind.UNBLOCK_POOL: "unblock", Rem
 
 @dataclass(frozen=True, slots=True)
 class ShownStep:
-    """A step that mends the pool."""
+    """A step that repairs the pool."""
 
     command: str
     why: str
