@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
+    from prebuild_tasks.pools.affected import Affected, left_alone, would_invalidate
     from prebuild_tasks.pools.declare import apply, apply_in, is_declared
     from prebuild_tasks.pools.file.load import ConfigCheck, DeclaredPools, load_pools
     from prebuild_tasks.pools.file.model import config_schema
     from prebuild_tasks.pools.operations import (
-        Affected,
         OperationResult,
         invalidate,
         pause,
         promote,
         resume,
         unblock,
-        would_invalidate,
     )
     from prebuild_tasks.pools.options import DEFAULT_SOURCE, ApplyOptions, ApplyReport, Change
     from prebuild_tasks.pools.store.revision import read_applied_revision, read_revision
@@ -37,6 +36,7 @@ __all__ = [
     "config_schema",
     "invalidate",
     "is_declared",
+    "left_alone",
     "load_pools",
     "pause",
     "promote",
@@ -51,6 +51,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
         __name__,
         {
+            "affected": ("Affected", "left_alone", "would_invalidate"),
             "declare": (
                 "apply",
                 "apply_in",
@@ -63,14 +64,12 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             ),
             "file.model": ("config_schema",),
             "operations": (
-                "Affected",
                 "OperationResult",
                 "invalidate",
                 "pause",
                 "promote",
                 "resume",
                 "unblock",
-                "would_invalidate",
             ),
             "options": (
                 "ApplyOptions",

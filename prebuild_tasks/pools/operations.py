@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, delete, func, insert, null, or_, select, update
+from sqlalchemy import Connection, delete, insert, null, or_, select, update
 
 from prebuild_tasks.access import EVERYTHING, Reach, sees_preset_sql
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError, RefusedError, RequestReusedError
 from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.names import VersionName
-from prebuild_tasks.model.text import number
-from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
+from prebuild_tasks.model.vocabulary import PresetStatus
+from prebuild_tasks.pools.affected import Affected, read_affected
 from prebuild_tasks.pools.store.revision import bump_revision, record_promotions
 from prebuild_tasks.reconcile import WAS_UNHEALTHY
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
-    IN_PROGRESS,
     IS_LIVE_PREBUILD,
-    IS_RUNNING,
-    IS_START,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
     is_active_sql,
@@ -33,33 +30,6 @@ from prebuild_tasks.schema.lookup import pool_presets, resolve_preset
 from prebuild_tasks.schema.pauses import PAUSED_KEY, StoredPause
 from prebuild_tasks.schema.row_locks import lock_declaration
 from prebuild_tasks.workspaces import FollowUp
-
-
-@dataclass(frozen=True, slots=True)
-class Affected:
-    """What `invalidate` replaces, and what it leaves alone."""
-
-    replaced: int
-    """Running prebuilds of this version."""
-    starting: int
-    """Its starts under way. They are not interrupted, but what they build is replaced in its turn."""
-    failed: int
-    """Its failed prebuilds, which are kept for diagnosis."""
-    claimed: int
-    """Its claimed workspaces, which belong to their owners."""
-    superseded: int = 0
-    """Running prebuilds of the pool's other versions, which can be claimed until they are replaced."""
-
-    @property
-    def left_alone(self) -> list[str]:
-        """What is left alone, in words."""
-        kinds = (
-            (self.starting, f"{number(self.starting, 'start')} under way, to be replaced once ready"),
-            (self.failed, f"{number(self.failed, 'failed prebuild')} (kept for diagnosis)"),
-            (self.claimed, number(self.claimed, "claimed workspace")),
-            (self.superseded, f"{number(self.superseded, 'prebuild')} of other versions, still claimed until replaced"),
-        )
-        return [sentence for count, sentence in kinds if count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,35 +186,8 @@ def invalidate(database: Database, name: str, *, actor: str | Actor, reach: Reac
         if connection.execute(changed).rowcount != 1:
             raise _no_preset(name)
         add_history(connection, "invalidated", now=now, actor=actor, preset_id=preset_id)
-        affected = _read_affected(connection, name, preset_id, reach)
+        affected = read_affected(connection, name, preset_id, reach)
     return OperationResult(changed=True, follow_up=FollowUp.of(wake=[preset_id]), affected=affected)
-
-
-def would_invalidate(database: Database, name: str, reach: Reach = EVERYTHING) -> Affected:
-    """Return what `invalidate` would replace at present, and what it would leave alone. Raises NotFoundError."""
-    with database.read() as connection:
-        return _read_affected(connection, name, resolve_preset(connection, name, sees_preset_sql(reach)), reach)
-
-
-def _read_affected(connection: Connection, name: str, preset_id: int, reach: Reach) -> Affected:
-    is_start = and_(IS_LIVE_PREBUILD, IS_START)
-    row = connection.execute(
-        select(
-            func.count().filter(IS_LIVE_PREBUILD, IS_RUNNING).label("replaced"),
-            func.count().filter(is_start, IN_PROGRESS).label("starting"),
-            func.count().filter(is_start, m.Workspace.status == BuildStatus.FAILED).label("failed"),
-            func.count().filter(~IS_LIVE_PREBUILD).label("claimed"),
-        ).where(m.Workspace.preset_id == preset_id, m.Workspace.deleted_at.is_(None))
-    ).one()
-    others = {*pool_presets(connection, name, sees_preset_sql(reach))} - {preset_id}  # none for a name with a version
-    return Affected(**row._mapping, superseded=_count_running(connection, others))  # noqa: SLF001 - documented name
-
-
-def _count_running(connection: Connection, preset_ids: Collection[int]) -> int:
-    if not preset_ids:
-        return 0
-    running = select(func.count()).where(m.Workspace.preset_id.in_(preset_ids), IS_LIVE_PREBUILD, IS_RUNNING)
-    return connection.execute(running).scalar_one()
 
 
 def unblock(database: Database, name: str, *, actor: str | Actor, reach: Reach = EVERYTHING) -> OperationResult:

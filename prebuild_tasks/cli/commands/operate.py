@@ -107,7 +107,7 @@ _AT_ONCE = " (at once: prebuild invalidate POOL@VERSION, of prebuild status --al
 
 
 def _invalidated(preset: str, affected: Affected) -> str:
-    count, left = affected.replaced, affected.left_alone
+    count, left = affected.replaced, pools.left_alone(affected)
     sentence = f"{number(count, 'prebuild')} of {preset} {'is' if count == 1 else 'are'} being replaced"
     others = _AT_ONCE if affected.superseded else ""  # they are named last
     return f"{sentence}; left alone: {listed(left, most=len(left))}{others}" if left else sentence

@@ -16,44 +16,49 @@ from prebuild_tasks.web.api.redis_calls import RedisCalls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolChanges:
-    """Changes a pool for who asks. The methods raise what the functions of `pools` do."""
+class PoolRequest:
+    """A request to change a pool, and who makes it."""
 
     runtime: Runtime
     pool: str
     """`template/preset[@version]`; empty: all pools."""
     actor: Actor
     reach: Reach
-    request: str = ""
+    mark: str = ""
     """The text by which the history knows the request; empty: it may be made twice."""
 
-    def pause(self, body: PauseBody) -> OperationResult:
-        """Stop creating and deleting prebuilds."""
-        return pools.pause(
-            self.runtime.database,
-            self.pool,
-            actor=self.actor,
-            reason=body.reason,
-            until=body.until,
-            seconds=parse_duration(body.duration) if body.duration else None,
-            request=self.request,
-            reach=self.reach,
-        )
 
-    def resume(self) -> OperationResult:
-        """End the pause."""
-        return pools.resume(self.runtime.database, self.pool, actor=self.actor, request=self.request, reach=self.reach)
-
-    def unblock(self) -> OperationResult:
-        """Build again after failures."""
-        return pools.unblock(self.runtime.database, self.pool, actor=self.actor, reach=self.reach)
-
-    def invalidate(self) -> OperationResult:
-        """Replace every prebuild."""
-        return pools.invalidate(self.runtime.database, self.pool, actor=self.actor, reach=self.reach)
+# Each of these raises what the function of `pools` does.
+def pause_as_asked(asked: PoolRequest, body: PauseBody) -> OperationResult:
+    """Stop creating and deleting prebuilds."""
+    return pools.pause(
+        asked.runtime.database,
+        asked.pool,
+        actor=asked.actor,
+        reason=body.reason,
+        until=body.until,
+        seconds=parse_duration(body.duration) if body.duration else None,
+        request=asked.mark,
+        reach=asked.reach,
+    )
 
 
-async def request_turn(redis: RedisCalls, preset_id: int | None, name: str) -> None:
+def resume_as_asked(asked: PoolRequest) -> OperationResult:
+    """End the pause."""
+    return pools.resume(asked.runtime.database, asked.pool, actor=asked.actor, request=asked.mark, reach=asked.reach)
+
+
+def unblock_as_asked(asked: PoolRequest) -> OperationResult:
+    """Build again after failures."""
+    return pools.unblock(asked.runtime.database, asked.pool, actor=asked.actor, reach=asked.reach)
+
+
+def invalidate_as_asked(asked: PoolRequest) -> OperationResult:
+    """Replace every prebuild."""
+    return pools.invalidate(asked.runtime.database, asked.pool, actor=asked.actor, reach=asked.reach)
+
+
+async def ask_for_turn(redis: RedisCalls, preset_id: int | None, name: str) -> None:
     """Ask for the turn of a preset, or of all for None. Raises ProblemError (503) if Redis did not take the message."""
     if not await redis.request_turn(preset_id, name):
         raise ProblemError(unusable("Redis did not take the message"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote
@@ -15,7 +14,14 @@ from prebuild_tasks.insight import explain_preset, find_pool
 from prebuild_tasks.model.text import number
 from prebuild_tasks.pools import OperationResult
 from prebuild_tasks.web.api.models import PauseBody
-from prebuild_tasks.web.api.pool_changes import PoolChanges, request_turn
+from prebuild_tasks.web.api.pool_changes import (
+    PoolRequest,
+    ask_for_turn,
+    invalidate_as_asked,
+    pause_as_asked,
+    resume_as_asked,
+    unblock_as_asked,
+)
 from prebuild_tasks.web.api.problems import ProblemError
 from prebuild_tasks.web.page import effects
 from prebuild_tasks.web.page.effects import Effects, PoolBefore
@@ -35,6 +41,8 @@ class _PauseFields(PauseBody):
 
 
 _NO_FIELDS = _PauseFields()
+_TURN = "reconcile"
+"""The action that asks for a turn, and changes nothing by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,50 +53,35 @@ class PoolAction:
     """The last part of its path."""
     label: str
     effects: Effects
-    change: Callable[[PoolChanges, PauseBody], OperationResult] | None
-    """None: it asks for a turn, which changes nothing by itself."""
     done: str
     """What the page of the pool says afterwards, by its key in `DONE`."""
     not_done: str = ""
-    """The same if nothing was changed."""
+    """What it says if nothing was changed."""
     takes_pause: bool = False
     """Whether its form has the fields of a pause."""
 
 
 ACTIONS = (
+    PoolAction(name="pause", label="Pause", effects=effects.pause_effects, takes_pause=True, done="paused"),
+    PoolAction(name="resume", label="Resume", effects=effects.resume_effects, done="resumed", not_done="not_paused"),
     PoolAction(
-        name="pause", label="Pause", effects=effects.pause_effects, takes_pause=True,
-        change=lambda changes, body: changes.pause(body), done="paused",
+        name="unblock", label="Unblock", effects=effects.unblock_effects, done="unblocked", not_done="not_blocked"
     ),
-    PoolAction(
-        name="resume", label="Resume", effects=effects.resume_effects,
-        change=lambda changes, _: changes.resume(), done="resumed", not_done="not_paused",
-    ),
-    PoolAction(
-        name="unblock", label="Unblock", effects=effects.unblock_effects,
-        change=lambda changes, _: changes.unblock(), done="unblocked", not_done="not_blocked",
-    ),
-    PoolAction(
-        name="invalidate", label="Invalidate", effects=effects.invalidate_effects,
-        change=lambda changes, _: changes.invalidate(), done="invalidated",
-    ),
-    PoolAction(
-        name="reconcile", label="Reconcile", effects=effects.reconcile_effects, change=None, done="turn_requested",
-    ),
-)  # fmt: skip
+    PoolAction(name="invalidate", label="Invalidate", effects=effects.invalidate_effects, done="invalidated"),
+    PoolAction(name=_TURN, label="Reconcile", effects=effects.reconcile_effects, done="turn_requested"),
+)
 
 
 async def named_pool(visit: Visit) -> str:
     """Return the name of the pool in the path. Raises NotFoundError, also for one that is out of reach."""
-    name = f"{visit.named('template')}/{visit.named('preset')}"
+    name = "/".join((visit.named("template"), visit.named("preset")))
     await visit.in_thread(lambda: find_pool(visit.door.runtime.database, visit.principal.reach, name))
     return name
 
 
-def path_of(visit: Visit) -> str:
+def pool_path_of(visit: Visit) -> str:
     """Return the path of the pool that the request names."""
-    template, preset = (quote(visit.named(part), safe="") for part in ("template", "preset"))
-    return f"/pools/{template}/{preset}"
+    return "/".join(("/pools", *(quote(visit.named(part), safe="") for part in ("template", "preset"))))
 
 
 async def _ask_or_do(action: PoolAction, visit: Visit) -> Response:
@@ -103,7 +96,7 @@ async def _ask_or_do(action: PoolAction, visit: Visit) -> Response:
         changed = await _do(action, visit, name, fields)
     except InputError as error:
         return await _ask(action, visit, name, fields, failed=error.message)
-    return visit.go(f"{path_of(visit)}?done={action.done if changed else action.not_done}")
+    return visit.go(f"{pool_path_of(visit)}?done={action.done if changed else action.not_done}")
 
 
 async def _ask(
@@ -124,8 +117,8 @@ async def _ask(
         422 if failed else 200,
         title=f"{action.label} {name}?",
         label=action.label,
-        action=f"{path_of(visit)}/{action.name}",
-        back=path_of(visit),
+        action=f"{pool_path_of(visit)}/{action.name}",
+        back=pool_path_of(visit),
         effects=() if failed else action.effects(before, fields),
         fields=sent,
         failed=failed,
@@ -135,19 +128,31 @@ async def _ask(
 
 async def _do(action: PoolAction, visit: Visit, name: str, fields: PauseBody) -> bool:
     """Do what was confirmed, and return whether anything was changed."""
-    runtime, reach, change = visit.door.runtime, visit.principal.reach, action.change
-    if change is None:
+    runtime, reach = visit.door.runtime, visit.principal.reach
+    if action.name == _TURN:
         preset_id = await visit.in_thread(lambda: find_pool(runtime.database, reach, name))
-        await request_turn(visit.door.redis, preset_id, name)
+        await ask_for_turn(visit.door.redis, preset_id, name)
         return True
-    changes = PoolChanges(runtime=runtime, pool=name, actor=visit.actor(), reach=reach)
+    asked = PoolRequest(runtime=runtime, pool=name, actor=visit.actor(), reach=reach)
 
     def work() -> bool:
-        done = change(changes, fields)
+        done = _change(action, asked, fields)
         visit.send_later(done.follow_up)
         return done.changed or not action.not_done
 
     return await visit.in_thread(work)
+
+
+def _change(action: PoolAction, asked: PoolRequest, fields: PauseBody) -> OperationResult:
+    match action.name:
+        case "pause":
+            return pause_as_asked(asked, fields)
+        case "resume":
+            return resume_as_asked(asked)
+        case "unblock":
+            return unblock_as_asked(asked)
+        case _:
+            return invalidate_as_asked(asked)
 
 
 async def _confirm_sweep(visit: Visit) -> Response:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prebuild_tasks.insight import Explained
 from prebuild_tasks.model.text import held_back, number, planned
-from prebuild_tasks.pools import Affected
+from prebuild_tasks.pools import Affected, left_alone
 from prebuild_tasks.reconcile import Reason
 from prebuild_tasks.web.api.models import PauseBody
 
@@ -60,7 +60,7 @@ def invalidate_effects(before: PoolBefore, _body: PauseBody) -> Sequence[str]:
     affected = before.affected
     count = affected.replaced
     expires = f"{number(count, 'prebuild')} {'expires' if count == 1 else 'expire'} now, and until others are ready"
-    left = [f"Left alone: {sentence}." for sentence in affected.left_alone]
+    left = [f"Left alone: {sentence}." for sentence in left_alone(affected)]
     if not count:
         return ("It has no prebuild to replace.", *left)
     amount = planned(replace=count) + _held_by_pause(before)

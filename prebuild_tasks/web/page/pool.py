@@ -1,4 +1,4 @@
-"""One pool: why it is short, the buttons that mend it, its versions, prebuilds, builds, schedule and plots."""
+"""One pool: why it is short, the buttons that repair it, its versions, prebuilds, builds, schedule and plots."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from prebuild_tasks.web.page.actions import (
     may_change_pools,
     may_confirm_sweep,
     named_pool,
-    path_of,
+    pool_path_of,
 )
 from prebuild_tasks.web.page.bands import week_band
 from prebuild_tasks.web.page.kinds import Page
@@ -52,7 +52,7 @@ _BUTTONS = {RemedyKind.RESUME: "resume", RemedyKind.UNBLOCK_POOL: "unblock", Rem
 
 @dataclass(frozen=True, slots=True)
 class ShownStep:
-    """A step that mends the pool."""
+    """A step that repairs the pool."""
 
     command: str
     why: str
@@ -89,7 +89,7 @@ async def show_pool(visit: Visit) -> Response:
     return visit.show(
         "pool",
         name=name,
-        path=path_of(visit),
+        path=pool_path_of(visit),
         facts=facts,
         why=why,
         share=min(facts.state.eligible / facts.state.desired, 1.0) if facts.state.desired else 1.0,
@@ -113,7 +113,7 @@ def shown_step(visit: Visit, step: Step) -> ShownStep:
     name = _BUTTONS.get(remedy.kind)
     if name and remedy.subject and may_change_pools(visit):
         action = next(action for action in ACTIONS if action.name == name)
-        return ShownStep(command, why, f"{path_of(visit)}/{name}", action.label)
+        return ShownStep(command, why, f"{pool_path_of(visit)}/{name}", action.label)
     return ShownStep(command, why, page=_page_of(remedy))
 
 

@@ -128,7 +128,7 @@ def test_the_hit_rate_of_today(browser: Browser, database: Database) -> None:
 
 
 @pytest.mark.usefixtures("stocked")
-def test_a_superseded_version_is_no_row(browser: Browser, database: Database, settings: Settings) -> None:
+def test_a_superseded_version_has_no_row(browser: Browser, database: Database, settings: Settings) -> None:
     newer = load_text(POOLS.replace("config: {}", "config: {build: 1}"))
     apply(database, settings, newer, ApplyOptions(actor="test", yes=True))
     page = browser.log_in().get("/pools?q=small").text

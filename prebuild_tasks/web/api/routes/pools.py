@@ -37,7 +37,14 @@ from prebuild_tasks.web.api.links import POOLS
 from prebuild_tasks.web.api.lists import Sort, after, page
 from prebuild_tasks.web.api.models import Nothing, PauseBody, PoolsQuery, ReportQuery
 from prebuild_tasks.web.api.operations import AnswerDoc, Operation
-from prebuild_tasks.web.api.pool_changes import PoolChanges, request_turn
+from prebuild_tasks.web.api.pool_changes import (
+    PoolRequest,
+    ask_for_turn,
+    invalidate_as_asked,
+    pause_as_asked,
+    resume_as_asked,
+    unblock_as_asked,
+)
 from prebuild_tasks.web.api.problems import remedy_json
 from prebuild_tasks.web.views import explanation_json, report_json
 
@@ -101,30 +108,32 @@ async def pause(call: Call) -> Response:
     """Pause a pool, or all of them."""
     name = await _find_any(call)
     call.query(Nothing)
-    changes = _changes(call, name, _mark(call, name))
-    body = call.body(PauseBody)
-    return await _operate(call, lambda: changes.pause(body))
+    asked, body = _asked(call, name, _mark(call, name)), call.body(PauseBody)
+    return await _operate(call, lambda: pause_as_asked(asked, body))
 
 
 async def resume(call: Call) -> Response:
     """End the pause of a pool, or of everything."""
     name = await _find_any(call)
     call.query(Nothing)
-    return await _operate(call, _changes(call, name, _mark(call, name)).resume)
+    asked = _asked(call, name, _mark(call, name))
+    return await _operate(call, lambda: resume_as_asked(asked))
 
 
 async def unblock(call: Call) -> Response:
     """Let a pool build again after failures."""
     name = await _find(call)
     call.query(Nothing)
-    return await _operate(call, _changes(call, name).unblock)
+    asked = _asked(call, name)
+    return await _operate(call, lambda: unblock_as_asked(asked))
 
 
 async def invalidate(call: Call) -> Response:
     """Replace every prebuild of a pool."""
     name = await _find(call)
     call.query(Nothing)
-    return await _operate(call, _changes(call, name).invalidate)
+    asked = _asked(call, name)
+    return await _operate(call, lambda: invalidate_as_asked(asked))
 
 
 async def reconcile(call: Call) -> Response:
@@ -132,7 +141,7 @@ async def reconcile(call: Call) -> Response:
     name = _name(call) if _is_of_one(call) else ""
     preset_id = await _find_id(call, name) if name else None
     call.query(Nothing)
-    await request_turn(call.door.redis, preset_id, name)
+    await ask_for_turn(call.door.redis, preset_id, name)
     return call.answer({"requested": name or "all"})
 
 
@@ -162,8 +171,8 @@ async def _operate(call: Call, change: Callable[[], OperationResult]) -> Respons
     return call.answer(body, headers=REPLAYED if replayed else None)
 
 
-def _changes(call: Call, name: str, request: str = "") -> PoolChanges:
-    return PoolChanges(runtime=call.runtime, pool=name, actor=call.actor(), reach=call.principal.reach, request=request)
+def _asked(call: Call, name: str, mark: str = "") -> PoolRequest:
+    return PoolRequest(runtime=call.runtime, pool=name, actor=call.actor(), reach=call.principal.reach, mark=mark)
 
 
 def _mark(call: Call, name: str) -> str:
