@@ -12,8 +12,8 @@ from prebuild_tasks.insight.history import (
     StoredEvent,
     events_query,
     find_workspace_id,
+    is_of_pool,
     mentions_of,
-    of_pool_sql,
     only_changes_of,
     read_rows,
 )
@@ -65,7 +65,7 @@ def _asked_for(connection: Connection, listener: Listener, wanted: AuditFilter) 
     if wanted.workspace:
         conditions.append(table.workspace_id == (find_workspace_id(connection, wanted.workspace) or ""))
     if wanted.preset:
-        conditions.append(of_pool_sql(wanted.preset, seen_presets(connection, listener.reach, wanted.preset)))
+        conditions.append(is_of_pool(wanted.preset, seen_presets(connection, listener.reach, wanted.preset)))
     if wanted.who:
         conditions.append(
             or_(table.actor == wanted.who, table.actor_name == wanted.who, table.actor_subject == wanted.who)
