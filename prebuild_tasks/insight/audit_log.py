@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, or_
+from sqlalchemy import ColumnElement, Connection, false, or_
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.events import Listener, sees_event_sql
@@ -12,8 +12,8 @@ from prebuild_tasks.insight.history import (
     StoredEvent,
     events_query,
     find_workspace_id,
+    is_of_pool,
     mentions_of,
-    of_pool_sql,
     only_changes_of,
     read_rows,
 )
@@ -63,9 +63,10 @@ def list_audit(
 def _asked_for(connection: Connection, listener: Listener, wanted: AuditFilter) -> list[ColumnElement[bool]]:
     table, conditions = m.History, list[ColumnElement[bool]]()
     if wanted.workspace:
-        conditions.append(table.workspace_id == (find_workspace_id(connection, wanted.workspace) or ""))
+        workspace_id = find_workspace_id(connection, wanted.workspace)
+        conditions.append(table.workspace_id == workspace_id if workspace_id else false())
     if wanted.preset:
-        conditions.append(of_pool_sql(wanted.preset, seen_presets(connection, listener.reach, wanted.preset)))
+        conditions.append(is_of_pool(wanted.preset, seen_presets(connection, listener.reach, wanted.preset)))
     if wanted.who:
         conditions.append(
             or_(table.actor == wanted.who, table.actor_name == wanted.who, table.actor_subject == wanted.who)

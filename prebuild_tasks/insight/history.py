@@ -88,11 +88,11 @@ def read_history(database: Database, name: str = "", *, preset: str = "", limit:
         if not preset and "/" not in name:
             raise NotFoundError(f"there is no history of {name}", hint=_GONE, remedy=Remedy(RemedyKind.LIST_WORKSPACES))
         ref = preset or name
-        mentions, condition = mentions_of(PresetRef.parse(ref).pool), of_pool_sql(ref, pool_presets(connection, ref))
+        mentions, condition = mentions_of(PresetRef.parse(ref).pool), is_of_pool(ref, pool_presets(connection, ref))
         return [only_changes_of(row, mentions) for row in _read(connection, condition, limit)]
 
 
-def of_pool_sql(ref: str, preset_ids: Sequence[int]) -> ColumnElement[bool]:
+def is_of_pool(ref: str, preset_ids: Sequence[int]) -> ColumnElement[bool]:
     """Select the events of a pool, which has these presets: its own, and those of `apply` and of all pools."""
     # `apply` changes many pools at once, so its row names none of them.
     mentions = mentions_of(PresetRef.parse(ref).pool)

@@ -14,7 +14,7 @@ from prebuild_tasks.access import Reach, sees_workspace_sql
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.report.store import Percentiles
 from prebuild_tasks.insight.status.pages import CreatedKey
-from prebuild_tasks.insight.status.problems import read_usual
+from prebuild_tasks.insight.status.problems import read_usual_times
 from prebuild_tasks.insight.status.rules import waiting_for
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
@@ -84,7 +84,7 @@ def list_waiting(database: Database, reach: Reach, after: CreatedKey | None, lim
     with database.read() as connection:
         now, rows = database.now(connection), connection.execute(query).all()
         pools = {(row.template_id, PoolName(row.template_name, row.preset_name)) for row in rows}
-        usual = read_usual(connection, now, [row.preset_id for row in rows], pools) if rows else {}
+        usual = read_usual_times(connection, now, [row.preset_id for row in rows], pools) if rows else {}
     return [_view(row, usual, now) for row in rows]
 
 

@@ -28,7 +28,7 @@ class Order(Generic[Row, Key]):
 
 
 @dataclass(frozen=True, slots=True)
-class Listing(Generic[Row]):
+class ListedPage(Generic[Row]):
     """A page of a list."""
 
     rows: Sequence[Row]
@@ -39,7 +39,7 @@ class Listing(Generic[Row]):
 
 async def list_page(
     visit: Visit, query: PageQuery, order: Order[Row, Key], read: Callable[[Key | None, int], Sequence[Row]]
-) -> Listing[Row]:
+) -> ListedPage[Row]:
     """Read the page of a list that a query asks for; `read` gets the key after which it begins, and a limit.
 
     Raises ProblemError (400) for a cursor that does not belong to the list and its filters, and what `read` raises.
@@ -51,7 +51,7 @@ async def list_page(
     if "limit" in query.model_fields_set:
         values["limit"] = str(query.limit)
     following = "?" + urlencode({**values, "cursor": cursor}) if cursor else ""
-    return Listing(rows, following, start is None)
+    return ListedPage(rows, following, start is None)
 
 
 def created_key(position: tuple[str, ...]) -> CreatedKey:

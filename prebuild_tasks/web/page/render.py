@@ -117,7 +117,7 @@ def templates() -> Environment:
     )
     made.filters["time"] = time_element
     made.filters["span"] = _span
-    made.filters["sentence"] = sentence
+    made.filters["sentence"] = as_sentence
     made.globals["static"] = _static
     return made
 
@@ -127,7 +127,7 @@ def shown(value: object) -> object:
     return escaped(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def sentence(text: str) -> str:
+def as_sentence(text: str) -> str:
     """Return a text with a capital letter at its begin and a full stop at its end."""
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
-from prebuild_tasks.web.api.call import refused_values
+from prebuild_tasks.web.api.call import values_refused
 from prebuild_tasks.web.api.models import QueryInstant
 
 M = TypeVar("M", bound=BaseModel)
@@ -26,7 +26,7 @@ def read_values(model: type[M], values: Mapping[str, str]) -> M:
     try:
         return model.model_validate({name: value for name, value in sent.items() if value})
     except ValidationError as error:
-        raise refused_values(error, 400, "malformed_query", "correct it, or go back") from None
+        raise values_refused(error, 400, "malformed_query", "correct it, or go back") from None
 
 
 def _in_utc(value: object) -> object:

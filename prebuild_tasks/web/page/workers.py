@@ -1,4 +1,4 @@
-"""The workers and hosts with their heart-beats, the lengths of the queues, and what waits."""
+"""The workers and hosts and when they were last seen, the lengths of the queues, and what waits."""
 
 from __future__ import annotations
 

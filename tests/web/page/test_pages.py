@@ -14,7 +14,7 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import UnreachableError
-from prebuild_tasks.web.page.render import sentence
+from prebuild_tasks.web.page.render import as_sentence
 from tests.support.api import Api
 from tests.support.browser import Browser
 from tests.support.builders import staffed
@@ -134,4 +134,4 @@ def test_hostile_queries_are_shown_as_text(browser: Browser, path: str) -> None:
 
 @pytest.mark.parametrize(("text", "shown"), [("it ends", "It ends."), ("refused.", "Refused."), ("why?", "Why?")])
 def test_a_sentence_begins_and_ends_as_one(text: str, shown: str) -> None:
-    assert sentence(text) == shown
+    assert as_sentence(text) == shown
