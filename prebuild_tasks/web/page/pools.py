@@ -49,11 +49,12 @@ def _read(look: Look) -> DrawnPools:
     lines = pool_lines(door.runtime.database, door.settings, EVERYTHING)
     rows = pool_rows(line for line in lines if not line.status.superseded)
     root = root_of(door)
-    return DrawnPools([(row, _draw(row, root)) for row in rows], root)
+    return DrawnPools([(row, draw_row(row, root)) for row in rows], root)
 
 
 @lru_cache(_KEPT)
-def _draw(row: TableRow, root: str) -> Part:
+def draw_row(row: TableRow, root: str) -> Part:
+    """Return a row as a part of the page, drawn once for all who see it until it changes."""
     return Part(f"pool-{row.pool}", render_part("pool_row", "pool_row", row, root), LIST)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from sqlalchemy import Engine, event
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -15,6 +17,7 @@ from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.web.page.pool_rows import TableRow
+from prebuild_tasks.web.page.pools import draw_row
 from prebuild_tasks.web.page.render import render_part
 from tests.support.api import Api
 from tests.support.browser import Browser
@@ -111,6 +114,44 @@ def test_search_and_filters(browser: Browser, database: Database, query: dict[st
             assert f'name="q" type="search" value="{value}"' in page
         elif name != "unknown":
             assert f'<option value="{value}" selected>' in page
+
+
+@pytest.mark.usefixtures("stocked")
+def test_a_row_is_drawn_once_for_everyone_until_it_changes(api: Api, database: Database) -> None:
+    tokens = (api.admin, api.token("read"), api.token("read", organization="acme"), api.token("read", owner="ada"))
+    browsers = [Browser(api).log_in(token) for token in tokens]
+    browsers[0].get("/pools")
+    before = draw_row.cache_info().misses
+    pause(database, "dev/big", actor="test", reason="cost")
+    for browser in browsers:
+        assert '<span class="badge paused">' in browser.get("/pools").text
+    assert draw_row.cache_info().misses == before + 1
+
+
+@pytest.mark.usefixtures("stocked")
+def test_the_number_of_statements_does_not_grow(browser: Browser, database: Database, settings: Settings) -> None:
+    sent: list[str] = []
+
+    def note(*args: Any) -> None:
+        sent.append(args[2])
+
+    browser.log_in()
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        few = len(Rows(browser.get("/pools").text).pools)
+        before = len(sent)
+        more = "".join(f", {{name: more-{number}, desired: 1}}" for number in range(30))
+        apply(
+            database,
+            settings,
+            load_text(POOLS.replace("{name: big, desired: 3}", "{name: big, desired: 3}" + more)),
+            ApplyOptions(actor="test"),
+        )
+        sent.clear()
+        assert len(Rows(browser.get("/pools").text).pools) == few + 30
+        assert 0 < len(sent) <= before
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 def test_without_pools_the_page_says_what_to_do(browser: Browser) -> None:
