@@ -12,7 +12,7 @@ from prebuild_tasks.access import EVERYTHING, sees_preset
 from prebuild_tasks.insight import pool_lines
 from prebuild_tasks.web.page.kinds import Page
 from prebuild_tasks.web.page.live import read_live, show_live
-from prebuild_tasks.web.page.live_kinds import LiveKind, Look, Viewer
+from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer, ViewRead
 from prebuild_tasks.web.page.parts import Part
 from prebuild_tasks.web.page.pool_rows import PoolFilter, TableRow, choices, pool_rows
 from prebuild_tasks.web.page.render import render_part
@@ -43,7 +43,7 @@ async def show_pools(visit: Visit) -> Response:
     return show_live(visit, POOLS, drawn, "pools", chosen=_filter(viewer), offered=offered)
 
 
-def _read(look: Look) -> DrawnPools:
+def _read(look: ViewRead) -> DrawnPools:
     """Read all pools, and draw the rows that have changed. Former versions have no row of their own."""
     door = look.door
     lines = pool_lines(door.runtime.database, door.settings, EVERYTHING)

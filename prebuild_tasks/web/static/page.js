@@ -24,7 +24,7 @@ showTimes(document);
 // reads it, and hands on what it gets. Only tabs that are seen take part.
 
 const main = document.querySelector("main[data-live]");
-const RETRY_MS = 3000; // after an answer that is no stream, half to one and a half times as long
+const RETRY_MS = 3000; // after an answer without a stream, half to one and a half times as long
 const KEPT = "open"; // the attribute that people change
 
 // Makes an element like a new one, and leaves alone what is the same.

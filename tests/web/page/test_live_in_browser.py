@@ -37,7 +37,7 @@ templates:
     presets: [{name: small, desired: 2}, {name: big, desired: 3}%s]
 """
 MORE = ", {name: new, desired: 1}"
-CONNECTION = "document.getElementById('connection').textContent"
+CONNECTION = "document.getElementById('connection')?.textContent ?? ''"
 ORDER = "[...document.querySelectorAll('[data-pool]')].map((row) => row.dataset.pool).join()"
 HIDE = """
 Object.defineProperty(document, "hidden", {configurable: true, get: () => %s});
