@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -27,14 +26,15 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.web import ServeOptions
 from prebuild_tasks.web.api.door import Door as ApiDoor
 from prebuild_tasks.web.page.live import LiveContent
-from prebuild_tasks.web.page.live_kinds import Look, Viewer
+from prebuild_tasks.web.page.live_kinds import Viewer, ViewRead
 from prebuild_tasks.web.page.parts import Shown
 from prebuild_tasks.web.page.pool_rows import PoolFilter, choices
 from prebuild_tasks.web.page.pools import POOLS
 from prebuild_tasks.web.page.render import Frame, render_page
 from tests.support import bulk
 
-_POOLS, _EACH, _VIEWERS, _PER_SECOND, _PAGES = 1000, 20, 200, 20, 50
+_POOLS, _EACH, _VIEWERS, _PER_SECOND = 1000, 20, 200, 20
+_PAGES, _WARM = 50, 5
 _WAITS_S = 4.0
 """Seconds after which every change was seen, or never is."""
 _KIB = 1024
@@ -69,7 +69,7 @@ def run(bench: Bench) -> Iterator[Result]:
         with _bare_loop(bench, database) as bare:
             for _ in range(bench.scaled(5, 1)):
                 first.append(percentile(_first_pages(door, cookies[0], sizes), 0.95))
-                loop.append(statistics.median(_timed(bare)))
+                loop.append(percentile(_timed(bare), 0.95))
         cores, late, quiet = list[float](), list[float](), list[float]()
         with _watching(door, cookies) as viewers:
             for turn in range(rounds):
@@ -93,12 +93,12 @@ def _first_pages(door: Door, cookie: str, sizes: list[float]) -> list[float]:
     """Load the page, and return the seconds of each time but the first ones."""
     connection = http.client.HTTPConnection("127.0.0.1", door.port)
     times = []
-    for turn in range(_PAGES + 5):
+    for turn in range(_WARM + _PAGES):
         started = time.perf_counter()
         connection.request("GET", "/pools", headers={"Cookie": cookie, "Accept-Encoding": "gzip"})
         response = connection.getresponse()
         body = response.read()
-        if turn >= 5:
+        if turn >= _WARM:
             times.append(time.perf_counter() - started)
         assert (response.status, response.headers["Content-Encoding"]) == (200, "gzip")
     assert gzip.decompress(body).count(b"data-pool=") == _POOLS
@@ -117,16 +117,16 @@ def _bare_loop(bench: Bench, database: Database) -> Iterator[ApiDoor]:
 
 
 def _timed(door: ApiDoor) -> list[float]:
-    """Read and render the page, and return the seconds of each time but the first one."""
+    """Read and render the page, and return the seconds of each time but the first ones."""
     times, viewer = list[float](), Viewer(reach=EVERYTHING, scope=Scope.READ)
-    for _ in range(_PAGES // 2 + 1):
+    for _ in range(_WARM + _PAGES):
         started = time.perf_counter()
-        drawn = POOLS.read(Look(door, ()))
+        drawn = POOLS.read(ViewRead(door, ()))
         shown = Shown(tuple(POOLS.parts(drawn, viewer)))
         offered = choices([row for row, _ in drawn.rows])
         render_page("pools", Frame(root=""), live=LiveContent(shown, ""), chosen=PoolFilter(), offered=offered)
         times.append(time.perf_counter() - started)
-    return times[1:]
+    return times[_WARM:]
 
 
 def _changes(

@@ -72,6 +72,21 @@ def test_a_session_acts_as_its_token(timed: Database, reader: NewToken) -> None:
     assert session.principal.scope is Scope.READ
 
 
+def test_many_sessions_are_looked_up_by_one_statement(timed: Database, reader: NewToken, time: Time) -> None:
+    sessions, other = PageSessions(timed), PageSessions(timed)
+    ids = [sessions.begin(reader.view.id) for _ in range(5)]
+    assert names(*map(sessions.find, ids)) == ["reader"] * 5
+    other.end(ids[0])
+    sent: list[str] = []
+    event.listen(timed.engine, "before_cursor_execute", lambda *args: sent.append(args[2]))
+    sessions.refresh([*ids, "no session"])
+    assert names(*map(sessions.find, ids)) == [None, *["reader"] * 4]
+    assert len([statement for statement in sent if "sessions" in statement]) == 1
+    assert names(*map(sessions.remembered, ids)) == [None, *["reader"] * 4]
+    time.seconds += 3
+    assert names(*map(sessions.remembered, ids)) == [None] * 5
+
+
 def test_neither_ids_nor_codes_are_stored_or_shown(timed: Database, reader: NewToken) -> None:
     sessions = PageSessions(timed)
     code, session_id = new_login_code(timed, reader.view.id), sessions.begin(reader.view.id)

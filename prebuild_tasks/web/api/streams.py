@@ -17,7 +17,7 @@ from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.events import LoggedEvent
 from prebuild_tasks.json_views import fields_of
 from prebuild_tasks.logs import get_logger
-from prebuild_tasks.web.api.listeners import Listener, Streams
+from prebuild_tasks.web.api.open_streams import OpenStream, OpenStreams
 
 log = get_logger(__name__)
 
@@ -53,14 +53,14 @@ class ReadLog(Generic[E]):
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class _Listener(Listener):
+class _Listener(OpenStream):
     """One stream of events."""
 
     after: int
     """The number of the last event that its client has, which may have read further than the reader of the process."""
 
 
-class EventStreams(Streams[Selection[E], _Listener], Generic[E]):
+class EventStreams(OpenStreams[Selection[E], _Listener], Generic[E]):
     """The streams of the events of one event loop."""
 
     def __init__(self, read: ReadLog[E], stopping: asyncio.Event) -> None:

@@ -18,7 +18,7 @@ from prebuild_tasks.web.api.stream_response import StreamResponse, cut_of
 from prebuild_tasks.web.page import headers
 from prebuild_tasks.web.page.entry import find_session
 from prebuild_tasks.web.page.kinds import Page
-from prebuild_tasks.web.page.live_kinds import AnyKind, LiveKind, Look, Viewer
+from prebuild_tasks.web.page.live_kinds import AnyKind, LiveKind, Viewer, ViewRead
 from prebuild_tasks.web.page.parts import Shown
 from prebuild_tasks.web.page.shared_views import RecentStates, SharedView
 from prebuild_tasks.web.page.visit import Visit
@@ -88,7 +88,7 @@ class LiveViews:
 
     def _view(self, kind: LiveKind[V], viewer: Viewer) -> SharedView[V]:
         """Return the view that a viewer watches, together with all whose subject is the same."""
-        look = Look(self._door, kind.subject(viewer))
+        look = ViewRead(self._door, kind.subject(viewer))
 
         async def read() -> V:
             return await self._door.in_thread(partial(kind.read, look), _READER)
@@ -99,7 +99,7 @@ class LiveViews:
 
 async def read_live(visit: Visit, kind: LiveKind[V]) -> V:
     """Read the view that a page shows."""
-    look = Look(visit.door, kind.subject(kind.viewer(visit.principal, visit.query)))
+    look = ViewRead(visit.door, kind.subject(kind.viewer(visit.principal, visit.query)))
     return await visit.in_thread(partial(kind.read, look))
 
 

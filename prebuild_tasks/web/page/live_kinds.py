@@ -28,7 +28,7 @@ class Viewer:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ViewRead:
     """What a read is for."""
 
     door: Door
@@ -46,7 +46,7 @@ class LiveKind(Generic[V]):
 
     name: str
     """As in `/live?kind=NAME`."""
-    read: Callable[[Look], V]
+    read: Callable[[ViewRead], V]
     """Reads the view, in a thread, for all viewers whose subject is the same."""
     parts: Callable[[V, Viewer], Sequence[Part]]
     """Returns what a viewer sees of it. Raises NotFoundError if that is nothing. It must be quick."""

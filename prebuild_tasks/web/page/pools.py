@@ -12,7 +12,7 @@ from prebuild_tasks.access import EVERYTHING, sees_preset
 from prebuild_tasks.insight import pool_lines
 from prebuild_tasks.web.page.kinds import Page
 from prebuild_tasks.web.page.live import read_live, show_live
-from prebuild_tasks.web.page.live_kinds import LiveKind, Look, Viewer
+from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer, ViewRead
 from prebuild_tasks.web.page.parts import Part
 from prebuild_tasks.web.page.pool_rows import PoolFilter, TableRow, choices, pool_rows
 from prebuild_tasks.web.page.render import render_part
@@ -43,17 +43,18 @@ async def show_pools(visit: Visit) -> Response:
     return show_live(visit, POOLS, drawn, "pools", chosen=_filter(viewer), offered=offered)
 
 
-def _read(look: Look) -> DrawnPools:
+def _read(look: ViewRead) -> DrawnPools:
     """Read all pools, and draw the rows that have changed. Former versions have no row of their own."""
     door = look.door
     lines = pool_lines(door.runtime.database, door.settings, EVERYTHING)
     rows = pool_rows(line for line in lines if not line.status.superseded)
     root = root_of(door)
-    return DrawnPools([(row, _draw(row, root)) for row in rows], root)
+    return DrawnPools([(row, draw_row(row, root)) for row in rows], root)
 
 
 @lru_cache(_KEPT)
-def _draw(row: TableRow, root: str) -> Part:
+def draw_row(row: TableRow, root: str) -> Part:
+    """Return a row as a part of the page, drawn once for all who see it until it changes."""
     return Part(f"pool-{row.pool}", render_part("pool_row", "pool_row", row, root), LIST)
 
 

@@ -10,16 +10,16 @@ from typing import Generic, TypeVar
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.logs import get_logger
-from prebuild_tasks.web.api.listeners import Listener, Streams
+from prebuild_tasks.web.api.open_streams import OpenStream, OpenStreams
 from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer
 from prebuild_tasks.web.page.parts import Shown, change_message
 
 log = get_logger(__name__)
 
 REST = 1.0
-"""Seconds from the begin of a read until the next one."""
+"""Seconds from the begin of a read until the next one. After a slow read, it is twice as long as that took."""
 QUIET = 2.0
-"""Seconds from the begin of a read until the next one if no event came: what is no event changes views, too."""
+"""Seconds from the begin of a read until the next one if no event came: other things change views, too."""
 BEHIND_MAX = 10
 """Changes that a page may be behind. Its stream ends then, and it comes back."""
 KEPT = 100
@@ -50,7 +50,7 @@ class RecentStates:
 V = TypeVar("V")
 
 
-class SharedView(Streams[Viewer, Listener], Generic[V]):
+class SharedView(OpenStreams[Viewer, OpenStream], Generic[V]):
     """One view, with all who watch it in this process. Nothing is read while nobody does."""
 
     _view: V
@@ -63,7 +63,7 @@ class SharedView(Streams[Viewer, Listener], Generic[V]):
         self._kind, self._read, self._recent = kind, read, recent
         self._shown = dict[Viewer, Shown]()
         """What each viewer's pages show."""
-        self._read_at = 0.0
+        self._read_at, self._took = 0.0, 0.0
         self._woken = asyncio.Event()
         self._starting = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
@@ -90,13 +90,13 @@ class SharedView(Streams[Viewer, Listener], Generic[V]):
 
         It ends as a stream of events does: see `EventStreams.listen`.
         """
-        listener = Listener(cut=cut, behind_max=BEHIND_MAX)
+        listener = OpenStream(cut=cut, behind_max=BEHIND_MAX)
         following = self._follow(viewer, listener, self._chunks(viewer, state, listener), until)
         async with aclosing(following) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    async def _chunks(self, viewer: Viewer, state: str, listener: Listener) -> AsyncIterator[bytes]:
+    async def _chunks(self, viewer: Viewer, state: str, listener: OpenStream) -> AsyncIterator[bytes]:
         async with self._starting:
             await self._begin()
             # Nothing is awaited between these lines, so that no change comes between the state and the listener.
@@ -135,15 +135,17 @@ class SharedView(Streams[Viewer, Listener], Generic[V]):
 
     async def _rest(self) -> None:
         """Wait for an event, or until it has been quiet for long, but at least as long as one read rests."""
-        await asyncio.sleep(self._read_at + REST - monotonic())
+        begins = self._read_at + max(REST, 2 * self._took)
+        await asyncio.sleep(begins - monotonic())
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._read_at + QUIET - monotonic()):
+            async with asyncio.timeout(max(self._read_at + QUIET, begins) - monotonic()):
                 await self._woken.wait()
 
     async def _look(self) -> None:
         self._woken.clear()  # an event that comes while it is read may be missing in it
         self._read_at = monotonic()
         self._view = await self._read()
+        self._took = monotonic() - self._read_at
 
     def _hand_on(self) -> None:
         """Send to each viewer's pages what changed. It is computed and encoded once for all of them."""

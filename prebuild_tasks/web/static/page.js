@@ -24,16 +24,16 @@ showTimes(document);
 // reads it, and hands on what it gets. Only tabs that are seen take part.
 
 const main = document.querySelector("main[data-live]");
-const RETRY_MS = 3000; // after an answer that is no stream, half to one and a half times as long
-const KEPT = ["open", "value", "checked"]; // what people do on the page
+const RETRY_MS = 3000; // after an answer without a stream, half to one and a half times as long
+const KEPT = "open"; // the attribute that people change
 
 // Makes an element like a new one, and leaves alone what is the same.
 function morph(old, fresh) {
   for (const { name } of [...old.attributes]) {
-    if (!fresh.hasAttribute(name) && !KEPT.includes(name)) old.removeAttribute(name);
+    if (!fresh.hasAttribute(name) && name !== KEPT) old.removeAttribute(name);
   }
   for (const { name, value } of fresh.attributes) {
-    if (old.getAttribute(name) !== value && !KEPT.includes(name)) old.setAttribute(name, value);
+    if (old.getAttribute(name) !== value && name !== KEPT) old.setAttribute(name, value);
   }
   const had = [...old.childNodes], has = [...fresh.childNodes];
   has.forEach((node, at) => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ templates:
     presets: [{name: small, desired: 2}, {name: big, desired: 3}%s]
 """
 MORE = ", {name: new, desired: 1}"
-CONNECTION = "document.getElementById('connection').textContent"
+CONNECTION = "document.getElementById('connection')?.textContent ?? ''"
 ORDER = "[...document.querySelectorAll('[data-pool]')].map((row) => row.dataset.pool).join()"
 HIDE = """
 Object.defineProperty(document, "hidden", {configurable: true, get: () => %s});
@@ -86,11 +87,12 @@ def show_live(page: Visitor, address: str) -> None:
     be_live(page)
 
 
-@pytest.fixture
-def stage(database: Database, tmp_path: Path) -> Iterator[Stage]:
-    settings = Settings(data_dir=tmp_path / "data", host="here", database_url=database.url, redis_url=NO_REDIS)
+@contextmanager
+def opened(database: Database, directory: Path, page: Page) -> Iterator[Stage]:
+    """Serve for as long as the block lasts, with the table of pools open in a browser."""
+    settings = Settings(data_dir=directory / "data", host="here", database_url=database.url, redis_url=NO_REDIS)
     token = create_token(database, NewTokenRequest(name="ada", scope=Scope.ADMIN), actor="test")
-    with listening(settings) as url, browsing() as page:
+    with listening(settings) as url:
         stage = Stage(database, settings, url, page)
         stage.declare()
         stage.fill("dev/small")
@@ -98,6 +100,12 @@ def stage(database: Database, tmp_path: Path) -> Iterator[Stage]:
         page.page.get_by_role("button", name="Log in").click()
         page.page.wait_for_url(f"{url}/pools")
         be_live(page)
+        yield stage
+
+
+@pytest.fixture
+def stage(database: Database, tmp_path: Path) -> Iterator[Stage]:
+    with browsing() as page, opened(database, tmp_path, page) as stage:
         yield stage
         assert page.complaints == []
 
@@ -175,7 +183,16 @@ def test_the_tabs_of_a_browser_share_one_stream(stage: Stage) -> None:
     assert second.complaints == []
 
 
-def test_a_page_says_when_it_is_cut_off(stage: Stage) -> None:
+def test_a_page_says_since_when_it_is_disconnected(database: Database, tmp_path: Path) -> None:
+    with browsing() as page:
+        with opened(database, tmp_path, page):
+            pass
+        wait_until(lambda: page.run(CONNECTION).startswith("Disconnected since "), what="the end of the server")
+        assert page.run("window.loadedOnce")
+        assert page.run(ORDER) == "dev/big,dev/small"
+
+
+def test_a_page_says_that_its_session_has_ended(stage: Stage) -> None:
     revoke_token(stage.database, "ada", actor="test")
     wait_until(lambda: stage.page.run(CONNECTION).startswith("Logged out."), what="the end of the session")
     assert stage.page.run("document.querySelector('#connection a').getAttribute('href')") == f"{stage.url}/pools"

@@ -1,4 +1,4 @@
-"""What changed on a page: only that is sent, and it makes the one page of the other."""
+"""Changes of a page: only what changed is sent, and it makes the one page of the other."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_any_change_makes_the_one_page_of_the_other() -> None:
         assert applied(shown(), everything) == now
 
 
-def test_a_state_tells_pages_apart() -> None:
+def test_a_state_is_that_of_one_page_only() -> None:
     pages = [shown(), shown("a1"), shown("a2"), shown("a1", "b1"), shown("b1", "a1"), shown(alone="a1")]
     assert len({page.state for page in pages}) == len(pages)
     assert shown("a1").state == shown("a1").state

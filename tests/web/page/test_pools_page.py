@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
@@ -16,6 +17,7 @@ from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.web.page.pool_rows import TableRow
+from prebuild_tasks.web.page.pools import draw_row
 from prebuild_tasks.web.page.render import render_part
 from tests.support.api import Api
 from tests.support.browser import Browser
@@ -137,29 +139,42 @@ def test_a_superseded_version_has_no_row(browser: Browser, database: Database, s
 
 
 @pytest.mark.usefixtures("stocked")
-def test_the_number_of_statements_does_not_grow_with_the_pools(
-    browser: Browser, database: Database, settings: Settings
-) -> None:
+def test_a_row_is_drawn_once_for_everyone_until_it_changes(api: Api, database: Database) -> None:
+    tokens = (api.admin, api.token("read"), api.token("read", organization="acme"), api.token("read", owner="ada"))
+    browsers = [Browser(api).log_in(token) for token in tokens]
+    draw_row.cache_clear()
+    browsers[0].get("/pools")
+    before = draw_row.cache_info().misses
+    pause(database, "dev/big", actor="test", reason="cost")
+    for browser in browsers:
+        assert '<span class="badge paused">' in browser.get("/pools").text
+    assert draw_row.cache_info().misses == before + 1
+
+
+@pytest.mark.usefixtures("stocked")
+def test_the_number_of_statements_does_not_grow(browser: Browser, database: Database, settings: Settings) -> None:
     sent: list[str] = []
 
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        sent.append(statement)
-
-    def statements() -> int:
-        assert browser.is_logged_in  # so that the session is remembered, and its use is noted
-        sent.clear()
-        assert browser.get("/pools").status_code == 200
-        return len(sent)
+    def note(*args: Any) -> None:
+        sent.append(args[2])
 
     browser.log_in()
-    event.listen(browser.api.runtime.database.engine, "before_cursor_execute", note)
-    before = statements()
-    presets = ", ".join(f"{{name: p{number}, desired: 1}}" for number in range(40))
-    more = f"{POOLS}  - {{name: more, provisioner: simulated, config: {{}}, presets: [{presets}]}}\n"
-    apply(database, settings, load_text(more), ApplyOptions(actor="test"))
-    fill(database, settings, "more/p7")
-    assert 0 < statements() == before
-    assert "44 in all" in browser.get("/pools").text
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        few = len(Rows(browser.get("/pools").text).pools)
+        before = len(sent)
+        more = "".join(f", {{name: more-{number}, desired: 1}}" for number in range(30))
+        apply(
+            database,
+            settings,
+            load_text(POOLS.replace("{name: big, desired: 3}", "{name: big, desired: 3}" + more)),
+            ApplyOptions(actor="test"),
+        )
+        sent.clear()
+        assert len(Rows(browser.get("/pools").text).pools) == few + 30
+        assert 0 < len(sent) <= before
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 def test_without_pools_the_page_says_what_to_do(browser: Browser) -> None:

@@ -130,7 +130,7 @@ def test_the_first_change_after_a_quiet_time_is_read_at_once_and_the_next_ones_r
     staged(body)
 
 
-def test_what_is_no_event_is_seen_by_a_slow_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_without_an_event_are_seen_by_a_slow_look(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_views, "QUIET", 0.5)
 
     async def body(stage: Stage) -> None:

@@ -26,7 +26,7 @@ _COMMENT = b":\n\n"
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class Listener:
+class OpenStream:
     """One stream."""
 
     cut: Callable[[], object]
@@ -72,10 +72,10 @@ class Listener:
 
 
 S = TypeVar("S", bound=Hashable)
-L = TypeVar("L", bound=Listener)
+L = TypeVar("L", bound=OpenStream)
 
 
-class Streams(Generic[S, L]):
+class OpenStreams(Generic[S, L]):
     """The streams of one event loop, by what they select."""
 
     def __init__(self, stopping: asyncio.Event) -> None:
