@@ -76,13 +76,16 @@ templates:
     provisioner: simulated
     config: {}
     presets: [{name: cross-arm64, desired: 2}]
+"""
+"""`%s`: what the recipe of the storefront has in its later version."""
+HOSTILE_POOLS = """\
   - name: a-template-with-a-name-that-is-as-long-as-names-may-be-really-1
     organization: platform
     provisioner: simulated
     config: {}
     presets: [{name: a-preset-with-a-name-that-is-as-long-as-names-may-be-really-too, desired: 1}]
 """
-"""`%s`: what the recipe of the storefront has in its later version."""
+"""Names that are as long as they may be."""
 BROKEN, BLOCKED, PAUSED, ROLLING, BUSY = (
     "notebooks/gpu", "firmware/cross-arm64", "java-monolith/default", "storefront/web", "python-dev/small",
 )  # fmt: skip
@@ -101,29 +104,34 @@ OWNERS = ("ada", "grace", "linus", "margaret", "edsger", "barbara", "donald", "r
 NO_DRIVER = "the start script ended with 1: nvidia-smi: couldn't communicate with the NVIDIA driver"
 
 
-def make_lively(database: Database, settings: Settings) -> None:
-    """Declare pools that are full, short, rolling, paused, failing and blocked, with people who use them."""
-    apply(database, settings, load_text(POOLS % ""), ApplyOptions(actor="grace"))
+def make_lively(database: Database, settings: Settings, *, hostile: bool = True) -> None:
+    """Declare pools that are full, short, rolling, paused, failing and blocked, with people who use them.
+
+    If they are `hostile`, some names are as long as they may be, and some texts would like to be more than texts.
+    """
+    pools, text = (POOLS + HOSTILE_POOLS, f" {HOSTILE_TEXT}") if hostile else (POOLS, "")
+    owners = OWNERS if hostile else [owner for owner in OWNERS if owner != HOSTILE_OWNER]
+    apply(database, settings, load_text(pools % ""), ApplyOptions(actor="grace"))
     staffed(database, settings)
     _fail(database, settings, BROKEN, 2, NO_DRIVER)
-    _fail(database, settings, BLOCKED, 6, f"the image is not signed {HOSTILE_TEXT}")
+    _fail(database, settings, BLOCKED, 6, f"the image is not signed{text}")
     for name in (BUSY, ROLLING, PAUSED, *FULL):
         fill(database, settings, name)
     jump(database, 3 * 3600)
-    fill(database, settings, "storefront/e2e")
     fill(database, settings, "checkout/standard")
     jump(database, 40 * 60)
     _a_week(database, BUSY)
-    _claim(database, BUSY, OWNERS[:5])
-    _claim(database, "checkout/standard", OWNERS[3:7])
-    _claim(database, PAUSED, OWNERS[:2])
-    _claim(database, "notebooks/cpu", OWNERS[-2:])
+    _claim(database, BUSY, owners[:5])
+    _claim(database, "checkout/standard", owners[3:7])
+    _claim(database, PAUSED, owners[:2])
+    _claim(database, "notebooks/cpu", owners[-2:])
     end_workspace(database, "linus/python-dev-3", actor="linus")
     finish_builds(database)
     fill(database, settings, "notebooks/cpu")
     jump(database, 25 * 60)
-    pause(database, PAUSED, actor="margaret", reason=f"the licence server moves today {HOSTILE_TEXT}", seconds=7200)
-    apply(database, settings, load_text(POOLS % "build: 2"), ApplyOptions(actor="grace", yes=True))
+    pause(database, PAUSED, actor="margaret", reason=f"the licence server moves today{text}", seconds=7200)
+    apply(database, settings, load_text(pools % "build: 2"), ApplyOptions(actor="grace", yes=True))
+    fill(database, settings, "storefront/e2e")
     turn(database, settings, ROLLING)
     finish_builds(database, limit=2)
     turn(database, settings, ROLLING)
@@ -131,7 +139,7 @@ def make_lively(database: Database, settings: Settings) -> None:
     turn(database, settings, "checkout/standard")
     finish_builds(database, limit=3)
     jump(database, 50)
-    for owner in OWNERS[5:8]:
+    for owner in owners[5:8]:
         _wait(database, BROKEN, owner)
     for host in ("build-01", "build-02"):
         staffed(database, settings.model_copy(update={"host": host}))

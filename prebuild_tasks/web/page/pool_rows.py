@@ -66,6 +66,15 @@ class TableRow:
         return min(self.eligible / self.desired, 1.0) if self.desired else 1.0
 
     @property
+    def why(self) -> str:
+        """The reason, and what comes next, in one sentence; empty if it is not short."""
+        if not self.sentence or not self.next_action:
+            return self.sentence
+        if self.next_action.startswith(self.sentence):
+            return self.next_action
+        return f"{self.sentence}; {self.next_action}"
+
+    @property
     def hit_percent(self) -> str:
         """The hit rate as `98 %`, rounded down so that only a rate without a miss is 100 %; empty without requests."""
         return "" if self.hit_rate is None else f"{int(self.hit_rate * 100)} %"

@@ -128,7 +128,7 @@ def shown(value: object) -> object:
 
 
 def as_sentence(text: str) -> str:
-    """Return a text with a full stop at its end, and a capital letter at its begin unless that is the name of a pool."""
+    """Return a text with a full stop at its end, and a capital letter at its begin unless a pool is named there."""
     is_name = "/" in text.partition(" ")[0]
     return (text[:1] if is_name else text[:1].upper()) + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 

@@ -17,7 +17,8 @@ AXE = Path(__file__).with_name("node_modules") / "axe-core" / "axe.min.js"
 RUN = """async () => {
   const {violations} = await axe.run(document, {resultTypes: ["violations"]});
   const grave = violations.filter(({impact}) => ["serious", "critical"].includes(impact));
-  return grave.flatMap(({id, nodes}) => nodes.map((node) => `${id}: ${node.html} ${node.failureSummary}`.slice(0, 500)));
+  const shown = (id, node) => `${id}: ${node.html} ${node.failureSummary}`.slice(0, 500);
+  return grave.flatMap(({id, nodes}) => nodes.map((node) => shown(id, node)));
 }"""
 
 

@@ -88,7 +88,7 @@ def show_live(page: Visitor, address: str) -> None:
 
 
 @contextmanager
-def opened(database: Database, directory: Path, page: Page) -> Iterator[Stage]:
+def opened(database: Database, directory: Path, page: Visitor) -> Iterator[Stage]:
     """Serve for as long as the block lasts, with the table of pools open in a browser."""
     settings = Settings(data_dir=directory / "data", host="here", database_url=database.url, redis_url=NO_REDIS)
     token = create_token(database, NewTokenRequest(name="ada", scope=Scope.ADMIN), actor="test")
