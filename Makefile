@@ -79,8 +79,11 @@ test-monitoring: install ## Test the metrics, alerts and dashboard with a real P
 test-api: install ## Send made-up requests to the HTTP API for 10 minutes (ARGS="--seconds 60 --seed 5")
 	$(BIN)/python -m tests.support.conformance --seconds 600 $(ARGS)
 
-.PHONY: test-browser
-test-browser: install ## Test the pages of the report and of the API in a browser; needs Chromium on PATH
+.PHONY: test-web
+test-web: install ## Test the pages in a browser; needs Chromium on PATH, and npm for what looks for barriers
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || command -v chrome || { echo "make test-web needs Chromium on PATH; on Debian and Ubuntu: apt-get install --no-install-recommends chromium"; exit 1; }
+	@command -v npm >/dev/null || { echo "make test-web needs npm, which installs axe-core for the tests; on Debian and Ubuntu: apt-get install --no-install-recommends npm"; exit 1; }
+	@cd tests/web/browser && npm ci --silent --ignore-scripts --no-audit --no-fund
 	$(BIN)/pytest -m browser tests/web $(ARGS)
 
 .PHONY: test-nginx

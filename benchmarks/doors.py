@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +59,9 @@ def product(bench: Bench, database: Database) -> Iterator[Door]:
         line,
         process,
     ):
-        yield Door(int(line.partition("/v1")[0].rpartition(":")[2]), process)
+        address = re.search(r":(\d+)/", line)
+        assert address, line
+        yield Door(int(address[1]), process)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Tokens: who may do what over HTTP, and to what; and the installation's keys."""
+"""Tokens and sessions: who may do what over HTTP, and to what; and the installation's keys."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from prebuild_tasks.access.key_files import installation_keys, keep_key
     from prebuild_tasks.access.keys import InstallationKey, InstallationKeys
     from prebuild_tasks.access.rules import owner_for, sees_owner, sees_preset, sees_workspace
+    from prebuild_tasks.access.session_ids import form_token, is_form_token
+    from prebuild_tasks.access.sessions import IDLE, LASTS, PageSessions, Session, new_login_code
     from prebuild_tasks.access.store import missing_names, sees_preset_sql, sees_workspace_sql
     from prebuild_tasks.access.tokens import create_token, list_tokens, revoke_token, rotate_token
     from prebuild_tasks.access.types import (
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVERYTHING",
+    "IDLE",
+    "LASTS",
     "LOCAL",
     "LOCAL_KEY",
     "Authenticator",
@@ -35,16 +39,21 @@ __all__ = [
     "InstallationKeys",
     "NewToken",
     "NewTokenRequest",
+    "PageSessions",
     "Principal",
     "Reach",
     "Scope",
+    "Session",
     "TokenState",
     "TokenView",
     "create_token",
+    "form_token",
     "installation_keys",
+    "is_form_token",
     "keep_key",
     "list_tokens",
     "missing_names",
+    "new_login_code",
     "owner_for",
     "revoke_token",
     "rotate_token",
@@ -73,6 +82,17 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "sees_owner",
                 "sees_preset",
                 "sees_workspace",
+            ),
+            "session_ids": (
+                "form_token",
+                "is_form_token",
+            ),
+            "sessions": (
+                "IDLE",
+                "LASTS",
+                "Session",
+                "PageSessions",
+                "new_login_code",
             ),
             "store": (
                 "missing_names",

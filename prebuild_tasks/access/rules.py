@@ -1,4 +1,4 @@
-"""Rules of tokens: which may be created, which are usable, and what they reach. Pure, standard library only."""
+"""Rules of tokens: which may be created, which are usable, what they reach. Pure, standard library only."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from datetime import datetime
 from typing import Protocol
 
-from prebuild_tasks.access.types import LOCAL_KEY, NewTokenRequest, Principal, Reach, Scope, TokenState
+from prebuild_tasks.access.types import LOCAL_KEY, NewTokenRequest, Principal, Reach, Scope, TokenState, TokenView
 from prebuild_tasks.errors import InputError, OwnerNotAllowedError
-from prebuild_tasks.model.actors import check_person
+from prebuild_tasks.model.actors import ActorKind, check_person
 from prebuild_tasks.model.durations import LONGEST
 from prebuild_tasks.model.names import PoolName, PresetRef, check_name, check_owner
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, RECONCILER
@@ -40,6 +40,23 @@ def digest(text: str) -> str:
 def is_token(text: str) -> bool:
     """Return whether a text has the form of a token."""
     return _TOKEN.fullmatch(text) is not None
+
+
+def principal_of(token: TokenView | None) -> Principal | None:
+    """Return who presents a token; None for one that cannot be used."""
+    if token is None or token.state is not TokenState.USABLE:
+        return None
+    return Principal(
+        kind=ActorKind.TOKEN,
+        name=token.name,
+        token_id=token.id,
+        scope=token.scope,
+        organization=token.organization,
+        presets=token.presets,
+        owner=token.owner,
+        any_owner=token.any_owner,
+        expires_at=token.expires_at,
+    )
 
 
 def check_new(request: NewTokenRequest) -> NewTokenRequest:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, insert, or_, select
@@ -58,6 +59,33 @@ def read_token(connection: Connection, digest: str, now: ColumnElement[datetime]
     if row is None:
         return None
     return _view(row, row["now"]), row["now"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSession:
+    """A session, with its token and the database's time."""
+
+    token: TokenView
+    """With its state at `now`."""
+    last_seen_at: datetime
+    ends_at: datetime
+    now: datetime
+
+
+def read_sessions(
+    connection: Connection, digests: Collection[str], now: ColumnElement[datetime]
+) -> dict[str, StoredSession]:
+    """Read those sessions of the digests that are stored with their token. `now` is as in `read_token`."""
+    table = m.PageSession
+    query = select(*_COLUMNS, table.digest.label("session_digest"), table.last_seen_at, table.ends_at, now).join_from(
+        table, m.Token, m.Token.id == table.token_id
+    )
+    return {
+        row["session_digest"]: StoredSession(
+            token=_view(row, row["now"]), last_seen_at=row["last_seen_at"], ends_at=row["ends_at"], now=row["now"]
+        )
+        for row in connection.execute(query.where(table.digest.in_(digests))).mappings()
+    }
 
 
 def _view(row: RowMapping, now: datetime) -> TokenView:

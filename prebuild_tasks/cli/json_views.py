@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from prebuild_tasks.cli.remedies import detail_of, why_of
-from prebuild_tasks.cli.remedy_commands import spell
+from prebuild_tasks.cli.remedies import detail_of
 from prebuild_tasks.json_views import fields_of, to_json
+from prebuild_tasks.remedy_commands import spell
+from prebuild_tasks.start_commands import why_of
 from prebuild_tasks.web import explanation_json
 
 if TYPE_CHECKING:  # a claim imports this module and must be quick
-    from prebuild_tasks.cli.remedy_commands import StartCommands
     from prebuild_tasks.insight import Explained, LogPage, Plan, Step, Violation
     from prebuild_tasks.model.json_values import JsonValue
     from prebuild_tasks.pools import ApplyReport, Change
+    from prebuild_tasks.remedy_commands import StartCommands
 
 
 def log_json(build: str, page: LogPage) -> dict[str, JsonValue]:

@@ -17,12 +17,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from prebuild_tasks import __version__
-from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.cli.safe_output import EscapedOutput, drop_unwritten, make_writable
 from prebuild_tasks.cli.usage import Command
 from prebuild_tasks.errors import ClaimMissError, PoolsFileError, PrebuildError, RequestEndedError
 from prebuild_tasks.faces import collecting_no_garbage
 from prebuild_tasks.model.terminal import escaped, escaped_json
+from prebuild_tasks.remedy_commands import next_step_of
 
 if TYPE_CHECKING:
     from typer._click import Command as AnyCommand
@@ -57,7 +57,7 @@ COMMANDS = {
     "adopt": ("commands.audit", "Give a resource with a claim marker back to its owner, after a restore"),
     "doctor": ("commands.doctor", "Diagnose the service and say how to fix what is wrong"),
     "health": ("commands.doctor", "Check one part of the service, for health probes"),
-    "serve": ("commands.serve", "Serve the HTTP API"),
+    "serve": ("commands.serve", "Serve the page and the HTTP API"),
     "exporter": ("commands.exporter", "Serve Prometheus metrics"),
     "token": ("commands.tokens", "Manage the tokens of the HTTP API"),
     "webhook": ("commands.webhooks", "Manage what is told to other services"),

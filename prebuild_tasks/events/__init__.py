@@ -9,7 +9,7 @@ from prebuild_tasks.faces import lazy
 if TYPE_CHECKING:
     from prebuild_tasks.events.lag import log_lag
     from prebuild_tasks.events.numbering import number_all_events, number_events
-    from prebuild_tasks.events.reading import newest_event, read_events, read_log
+    from prebuild_tasks.events.reading import newest_event, read_events, read_log, sees_event_sql
     from prebuild_tasks.events.retention import note_pruned
     from prebuild_tasks.events.rules import is_asked_for, sees_event
     from prebuild_tasks.events.types import Event, EventFilter, EventPage, Listener, LoggedEvent, LoggedPage
@@ -30,6 +30,7 @@ __all__ = [
     "read_events",
     "read_log",
     "sees_event",
+    "sees_event_sql",
 ]
 
 if not TYPE_CHECKING:  # mypy would take every name for defined
@@ -45,6 +46,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "newest_event",
                 "read_events",
                 "read_log",
+                "sees_event_sql",
             ),
             "retention": ("note_pruned",),
             "rules": (

@@ -74,7 +74,7 @@ def read_history(database: Database, name: str = "", *, preset: str = "", limit:
     if name and preset:
         raise InputError("name a workspace or a preset, not both", hint="leave one of them out")
     with database.read() as connection:
-        workspace_id = _workspace(connection, name) if name else None
+        workspace_id = find_workspace_id(connection, name) if name else None
         if workspace_id:
             rows = _read(connection, m.History.workspace_id == workspace_id, limit)
             rows = sorted([*_requests(connection, workspace_id, rows), *rows], key=lambda event: event.at)[-limit:]
@@ -88,17 +88,22 @@ def read_history(database: Database, name: str = "", *, preset: str = "", limit:
         if not preset and "/" not in name:
             raise NotFoundError(f"there is no history of {name}", hint=_GONE, remedy=Remedy(RemedyKind.LIST_WORKSPACES))
         ref = preset or name
-        mentions = mentions_of(PresetRef.parse(ref).pool)
-        # `apply` changes many pools at once, so its row names none of them.
-        applied = and_(
-            m.History.event == "applied",
-            or_(*(cast(m.History.details, String).contains(mention, autoescape=True) for mention in mentions)),
-        )
-        everything = and_(
-            m.History.event.in_(("paused", "resumed")), m.History.preset_id.is_(None), m.History.workspace_id.is_(None)
-        )
-        of_pool = m.History.preset_id.in_(pool_presets(connection, ref))
-        return [_only_changes_of(row, mentions) for row in _read(connection, or_(of_pool, applied, everything), limit)]
+        mentions, condition = mentions_of(PresetRef.parse(ref).pool), is_of_pool(ref, pool_presets(connection, ref))
+        return [only_changes_of(row, mentions) for row in _read(connection, condition, limit)]
+
+
+def is_of_pool(ref: str, preset_ids: Sequence[int]) -> ColumnElement[bool]:
+    """Select the events of a pool, which has these presets: its own, and those of `apply` and of all pools."""
+    # `apply` changes many pools at once, so its row names none of them.
+    mentions = mentions_of(PresetRef.parse(ref).pool)
+    applied = and_(
+        m.History.event == "applied",
+        or_(*(cast(m.History.details, String).contains(mention, autoescape=True) for mention in mentions)),
+    )
+    everything = and_(
+        m.History.event.in_(("paused", "resumed")), m.History.preset_id.is_(None), m.History.workspace_id.is_(None)
+    )
+    return or_(m.History.preset_id.in_(preset_ids), applied, everything)
 
 
 def _read(connection: Connection, condition: ColumnElement[bool] | None, limit: int) -> list[HistoryEvent]:
@@ -194,14 +199,14 @@ def changes_among(changes: Iterable[str], mentions: Sequence[str]) -> list[str]:
     return [text for text in changes if any(mention in f'{text}"' for mention in mentions)]
 
 
-def _only_changes_of(event: HistoryEvent, mentions: Sequence[str]) -> HistoryEvent:
+def only_changes_of(event: HistoryEvent, mentions: Sequence[str]) -> HistoryEvent:
     """Keep only those changes of an `apply` that concern the pool."""
     if event.event != "applied" or not event.details:
         return event
     return replace(event, details={**event.details, "changes": changes_among(event.changes, mentions)})
 
 
-def _workspace(connection: Connection, name: str) -> str | None:
+def find_workspace_id(connection: Connection, name: str) -> str | None:
     """Return the id of the workspace of this name, or the newest of several; None: there is none.
 
     A workspace that exists goes before deleted ones. Of several created at the same time, the first by owner is chosen.

@@ -48,6 +48,18 @@ def number(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
+def planned(*, replace: int = 0, create: int = 0, delete: int = 0) -> str:
+    """Word what will happen to the prebuilds of a pool: `replace 2, create 1`, or that nothing will."""
+    counts = {"replace": replace, "create": create, "delete": delete}
+    parts = [f"{verb} {count}" for verb, count in counts.items() if count]
+    return ", ".join(parts) or "nothing to build or delete"
+
+
+def held_back(reason: str) -> str:
+    """Word why a pool does not do that yet, by the code of the reason, as the end of a sentence."""
+    return f", but held back: {reason.replace('_', ' ')}"
+
+
 def cut_middle(text: str, width: int, head: int | None = None) -> str:
     """Shorten a text to a width, with an ellipsis in its middle, or after its first `head` letters."""
     if len(text) <= width:

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
+    from prebuild_tasks.pools.affected import Affected, left_alone, would_invalidate
     from prebuild_tasks.pools.declare import apply, apply_in, is_declared
     from prebuild_tasks.pools.file.load import ConfigCheck, DeclaredPools, load_pools
     from prebuild_tasks.pools.file.model import config_schema
     from prebuild_tasks.pools.lapsed_pauses import end_lapsed_pauses
-    from prebuild_tasks.pools.operations import Affected, OperationResult, invalidate, pause, promote, resume, unblock
+    from prebuild_tasks.pools.operations import (
+        OperationResult,
+        invalidate,
+        pause,
+        promote,
+        resume,
+        unblock,
+    )
     from prebuild_tasks.pools.options import DEFAULT_SOURCE, ApplyOptions, ApplyReport, Change
     from prebuild_tasks.pools.store.revision import read_applied_revision, read_revision
 
@@ -30,6 +38,7 @@ __all__ = [
     "end_lapsed_pauses",
     "invalidate",
     "is_declared",
+    "left_alone",
     "load_pools",
     "pause",
     "promote",
@@ -37,12 +46,14 @@ __all__ = [
     "read_revision",
     "resume",
     "unblock",
+    "would_invalidate",
 ]
 
 if not TYPE_CHECKING:  # mypy would take every name for defined
     __getattr__ = lazy(
         __name__,
         {
+            "affected": ("Affected", "left_alone", "would_invalidate"),
             "declare": (
                 "apply",
                 "apply_in",
@@ -56,7 +67,6 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "file.model": ("config_schema",),
             "lapsed_pauses": ("end_lapsed_pauses",),
             "operations": (
-                "Affected",
                 "OperationResult",
                 "invalidate",
                 "pause",

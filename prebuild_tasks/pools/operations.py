@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, delete, func, insert, null, or_, select, update
+from sqlalchemy import Connection, delete, insert, null, or_, select, update
 
 from prebuild_tasks.access import EVERYTHING, Reach, sees_preset_sql
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError, RefusedError, RequestReusedError
 from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.names import VersionName
-from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
+from prebuild_tasks.model.vocabulary import PresetStatus
+from prebuild_tasks.pools.affected import Affected, read_affected
 from prebuild_tasks.pools.store.revision import bump_revision, record_promotions
 from prebuild_tasks.reconcile import WAS_UNHEALTHY
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import (
-    IN_PROGRESS,
     IS_LIVE_PREBUILD,
-    IS_RUNNING,
-    IS_START,
     TEMPLATE_OF_VERSION,
     VERSION_OF_PRESET,
     is_active_sql,
@@ -32,22 +30,6 @@ from prebuild_tasks.schema.lookup import pool_presets, resolve_preset
 from prebuild_tasks.schema.pauses import PAUSED_KEY, StoredPause
 from prebuild_tasks.schema.row_locks import lock_declaration
 from prebuild_tasks.workspaces import FollowUp
-
-
-@dataclass(frozen=True, slots=True)
-class Affected:
-    """What `invalidate` replaces, and what it leaves alone."""
-
-    replaced: int
-    """Running prebuilds of this version."""
-    starting: int
-    """Its starts under way. They are not interrupted, but what they build is replaced in its turn."""
-    failed: int
-    """Its failed prebuilds, which are kept for diagnosis."""
-    claimed: int
-    """Its claimed workspaces, which belong to their owners."""
-    superseded: int = 0
-    """Running prebuilds of the pool's other versions, which can be claimed until they are replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,30 +186,8 @@ def invalidate(database: Database, name: str, *, actor: str | Actor, reach: Reac
         if connection.execute(changed).rowcount != 1:
             raise _no_preset(name)
         add_history(connection, "invalidated", now=now, actor=actor, preset_id=preset_id)
-        affected = _read_affected(connection, preset_id)
-        others = {*pool_presets(connection, name, within)} - {preset_id}  # none for a name with a version
-        affected = replace(affected, superseded=_count_running(connection, others))
+        affected = read_affected(connection, name, preset_id, reach)
     return OperationResult(changed=True, follow_up=FollowUp.of(wake=[preset_id]), affected=affected)
-
-
-def _read_affected(connection: Connection, preset_id: int) -> Affected:
-    is_start = and_(IS_LIVE_PREBUILD, IS_START)
-    row = connection.execute(
-        select(
-            func.count().filter(IS_LIVE_PREBUILD, IS_RUNNING).label("replaced"),
-            func.count().filter(is_start, IN_PROGRESS).label("starting"),
-            func.count().filter(is_start, m.Workspace.status == BuildStatus.FAILED).label("failed"),
-            func.count().filter(~IS_LIVE_PREBUILD).label("claimed"),
-        ).where(m.Workspace.preset_id == preset_id, m.Workspace.deleted_at.is_(None))
-    ).one()
-    return Affected(**row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name
-
-
-def _count_running(connection: Connection, preset_ids: Collection[int]) -> int:
-    if not preset_ids:
-        return 0
-    running = select(func.count()).where(m.Workspace.preset_id.in_(preset_ids), IS_LIVE_PREBUILD, IS_RUNNING)
-    return connection.execute(running).scalar_one()
 
 
 def unblock(database: Database, name: str, *, actor: str | Actor, reach: Reach = EVERYTHING) -> OperationResult:

@@ -1,4 +1,4 @@
-"""Tables of access: tokens."""
+"""Tables of access: tokens, sessions of the page, and the codes that begin one."""
 
 from __future__ import annotations
 
@@ -33,3 +33,29 @@ class Token(Base):
     last_used_at: Mapped[datetime | None]
     """Exact to a minute."""
     revoked_at: Mapped[datetime | None]
+
+
+class PageSession(Base):
+    """A session of the page, by the digest of its id. It acts as its token, and ends with it."""
+
+    __tablename__ = "sessions"
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 in hex of the session's id, which is not stored."""
+    token_id: Mapped[str] = mapped_column(UuidText)
+    """Not a foreign key: a session whose token is no longer kept has ended."""
+    created_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    """Exact to a minute."""
+    ends_at: Mapped[datetime]
+
+
+class LoginCode(Base):
+    """A code that begins one session, by its digest."""
+
+    __tablename__ = "login_codes"
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 in hex of the code, which is not stored."""
+    token_id: Mapped[str] = mapped_column(UuidText)
+    """The token as which the session acts."""
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]

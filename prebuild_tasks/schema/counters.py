@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, literal_column, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from prebuild_tasks.db.types import age_seconds, conflict_insert
+from prebuild_tasks.db.types import age_seconds, bucket_of, conflict_insert
 from prebuild_tasks.model.vocabulary import CLAIM_REASON, OPEN_STATUSES, BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import MISSED_BEFORE, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
@@ -33,6 +33,10 @@ _GRAIN = 1 / (1 << 18)
 """Observed times are rounded up to multiples of this many seconds (4 microseconds). Multiples of a power of two and
 their sums, in any order, are exact as doubles up to 272 years, so that no total falls by a rounding error."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = 86_400
+DAY_CLAIMS = "day_claims"
+"""The series of requests to claim by day, which `schema.day_claims` reads."""
+_DAYS_KEPT = timedelta(days=2)
 
 CLAIM_BOUNDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 BUILD_BOUNDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
@@ -45,7 +49,8 @@ class Key(NamedTuple):
     """The name of a counter. `preset` is empty for a whole template; both are empty for the installation."""
 
     series: str
-    """created, failed, events, claims, misses, builds, claim_seconds, creation_seconds, build_seconds, tick_seconds."""
+    """created, failed, events, claims, day_claims, misses, builds, claim_seconds, creation_seconds, build_seconds,
+    tick_seconds."""
     template: str = ""
     preset: str = ""
     detail: str = ""
@@ -55,6 +60,11 @@ class Key(NamedTuple):
 Tally = Mapping[Key, float]
 
 
+def of_day(at: datetime, *, hit: bool) -> str:
+    """Return the detail under which requests of the day of `at`, in UTC, are counted."""
+    return f"{at.astimezone(UTC):%Y-%m-%d} {'hit' if hit else 'miss'}"
+
+
 def read_totals(connection: Connection) -> Tally:
     """Read all counters: the totals, and the rows after the mark. Six statements."""
     mark = counted_until(connection)
@@ -62,7 +72,8 @@ def read_totals(connection: Connection) -> Tally:
     _add(tally, _builds(connection, m.Build.status.in_(OPEN_STATUSES)))
     table = m.Total
     value = _whole(table.value).label("value")
-    for row in connection.execute(select(table.series, table.template, table.preset, table.detail, value)):
+    query = select(table.series, table.template, table.preset, table.detail, value).where(table.series != DAY_CLAIMS)
+    for row in connection.execute(query):
         tally[Key(row.series, row.template, row.preset, row.detail)] += row.value
     return tally
 
@@ -74,11 +85,16 @@ def counted_until(connection: Connection) -> datetime:
 
 
 def move_mark(connection: Connection, now: datetime) -> None:
-    """Add the rows up to `now - LAG` to the totals, and move the mark there. Three counting statements."""
+    """Add the rows up to `now - LAG` to the totals, and move the mark there. Three counting statements.
+
+    Counts of former days are deleted.
+    """
     mark, until = lock_mark(connection), now - LAG
     if until > mark:
         keep(connection, _counted(connection, mark, until))
         connection.execute(update(m.Setting).where(m.Setting.key == MARK_KEY).values(updated_at=until))
+    former = and_(m.Total.series == DAY_CLAIMS, m.Total.detail < f"{now.astimezone(UTC) - _DAYS_KEPT:%Y-%m-%d}")
+    connection.execute(delete(m.Total).where(former))
 
 
 def lock_mark(connection: Connection) -> datetime:
@@ -184,12 +200,14 @@ def _builds(connection: Connection, *conditions: ColumnElement[bool]) -> default
 
 def _claims(connection: Connection, *conditions: ColumnElement[bool]) -> defaultdict[Key, float]:
     event = m.ClaimEvent
+    day = bucket_of(event.at, literal_column(str(_DAY))).label("day")
     query = (
         select(
             m.Template.name.label("template"),
             m.Preset.name.label("preset"),
             event.hit,
             event.miss_reason,
+            day,
             func.count().label("number"),
             *_histogram("took", event.latency_ms / 1000.0, CLAIM_BOUNDS),
         )
@@ -197,10 +215,12 @@ def _claims(connection: Connection, *conditions: ColumnElement[bool]) -> default
         .join(*VERSION_OF_PRESET)
         .join(*TEMPLATE_OF_VERSION)
         .where(~MISSED_BEFORE, *conditions)
-        .group_by(m.Template.name, m.Preset.name, event.hit, event.miss_reason)
+        .group_by(m.Template.name, m.Preset.name, event.hit, event.miss_reason, day)
     )
     tally: defaultdict[Key, float] = defaultdict(float)
     for row in connection.execute(query):
+        date = datetime.fromtimestamp(row.day * _DAY, UTC)
+        tally[Key(DAY_CLAIMS, row.template, row.preset, of_day(date, hit=row.hit))] += row.number
         tally[Key("claims", row.template, row.preset, "hit" if row.hit else "miss")] += row.number
         if row.hit:
             _observe(tally, row, "took", Key("claim_seconds", row.template, row.preset), CLAIM_BOUNDS)

@@ -67,7 +67,9 @@ GUARDED = {
 For `totals` it is one of two rows of the settings: the last tick's for the totals of the tick's duration, the mark of
 the counters for all others.
 """
-LAST = frozenset({"history", "lost_turns", "probes", "strays", "tokens", "unanswered_lists", "workers"})
+LAST = frozenset(
+    {"history", "login_codes", "lost_turns", "probes", "sessions", "strays", "tokens", "unanswered_lists", "workers"}
+)
 """Tables whose rows are locked only by transactions that wait for no lock of `ORDER` afterwards."""
 
 ADVISORY_KEYS = {"migration": 7233690146, "owner": 7233690147, "declaration": 7233690148, "numbering": 7233690149}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prebuild_tasks.schema.access_tables import Token
+from prebuild_tasks.schema.access_tables import LoginCode, PageSession, Token
 from prebuild_tasks.schema.declared_tables import (
     Installation,
     Organization,
@@ -44,8 +44,10 @@ __all__ = [
     "ClaimEvent",
     "History",
     "Installation",
+    "LoginCode",
     "LostTurn",
     "Organization",
+    "PageSession",
     "Preset",
     "PresetParameter",
     "PresetSchedule",

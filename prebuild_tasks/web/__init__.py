@@ -1,4 +1,4 @@
-"""The HTTP API with its server, the page of a report, and the JSON of views that every face shows alike."""
+"""The page and the HTTP API with their server, a report's page, and the JSON of views that every face shows alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prebuild_tasks.faces import lazy
 
 if TYPE_CHECKING:
     from prebuild_tasks.web.api.app import make_app
-    from prebuild_tasks.web.report_page import page
+    from prebuild_tasks.web.report_page import report_html
     from prebuild_tasks.web.serve.options import ServeOptions, check_options, proxy_networks
     from prebuild_tasks.web.serve.run import serve_api
     from prebuild_tasks.web.serve.served import make_served
@@ -21,8 +21,8 @@ __all__ = [
     "explanation_json",
     "make_app",
     "make_served",
-    "page",
     "proxy_networks",
+    "report_html",
     "report_json",
     "serve_api",
 ]
@@ -32,7 +32,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
         __name__,
         {
             "api.app": ("make_app",),
-            "report_page": ("page",),
+            "report_page": ("report_html",),
             "serve.options": ("ServeOptions", "check_options", "proxy_networks"),
             "serve.run": ("serve_api",),
             "serve.served": ("make_served",),

@@ -1,4 +1,4 @@
-"""The charts of the report page, as SVG.
+"""The charts of the report and of a pool, as SVG.
 
 Colours are CSS classes that the page defines, for light and dark mode.
 """
@@ -11,11 +11,13 @@ from math import ceil, floor, log10
 
 from markupsafe import Markup, escape
 
-from prebuild_tasks.insight import DAYS
+from prebuild_tasks.insight import DAYS, SizeSpan
 from prebuild_tasks.model.text import cut_names, number
 
-_WIDTH, _HEIGHT = 720, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 8, 12, 26
+WIDTH, _HEIGHT = 720, 220
+LEFT, RIGHT = 58, 8
+"""The room beside a chart over time; left of it stand the values of its grid."""
+_TOP, _BOTTOM = 12, 26
 _CELL, _GAP = 26, 2
 _BAR, _BAR_SPACE = 18, 34
 _LABEL = 36
@@ -30,8 +32,10 @@ Points = Sequence[tuple[datetime, float]]
 def hit_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until: datetime, width: int) -> Markup:
     """Return a bar of hits and misses per span of `width` seconds, with the hit rate in its tooltip."""
     if not curve:
-        return _empty("There were no claims in this period.")
-    frame = _Frame(since, until, max(hits + misses for _, hits, misses in curve), timedelta(seconds=width), whole=True)
+        return empty("There were no claims in this period.")
+    frame = TimeAxes(
+        since, until, max(hits + misses for _, hits, misses in curve), timedelta(seconds=width), whole=True
+    )
     parts = [*frame.grid("")]
     for at, hits, misses in curve:
         left, right = frame.x(at), frame.x(at + timedelta(seconds=width))
@@ -46,25 +50,51 @@ def hit_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until
             if bottom - top > 0
         )
         parts.append(f"<g><title>{escape(title)}</title>{drawn}</g>")
-    return _svg(_WIDTH, _HEIGHT, parts, "Hits and misses over time")
+    return svg(WIDTH, _HEIGHT, parts, "Hits and misses over time")
 
 
 def rate_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until: datetime, width: int) -> Markup:
     """Return the hit rate over time; a span without requests has no point."""
     if not curve:
-        return _empty("There were no claims in this period.")
+        return empty("There were no claims in this period.")
     points = [(at, 100.0 * hits / (hits + misses)) for at, hits, misses in curve]
-    frame = _Frame(since, until, 100, timedelta(seconds=width))
+    frame = TimeAxes(since, until, 100, timedelta(seconds=width))
     return _lines(frame, [("rate", "hit rate", points)], width, "%", "Hit rate over time")
 
 
 def ready_chart(p50: Points, p95: Points, since: datetime, until: datetime, width: int) -> Markup:
     """Return two curves of the seconds from a start until the workspace was ready: median and 95th percentile."""
     if not p50:
-        return _empty("No build succeeded in this period.")
+        return empty("No build succeeded in this period.")
     series = [("p95", "p95", p95), ("p50", "p50", p50)]
-    frame = _Frame(since, until, max(value for _, value in (*p50, *p95)), timedelta(seconds=width))
+    frame = TimeAxes(since, until, max(value for _, value in (*p50, *p95)), timedelta(seconds=width))
     return _lines(frame, series, width, " s", "Time to ready over time")
+
+
+def stock_chart(stock: Points, desired: Sequence[SizeSpan], since: datetime, until: datetime, width: int) -> Markup:
+    """Return the eligible prebuilds over time, and the desired size as steps."""
+    most = max([*(value for _, value in stock), *(span.desired for span in desired), 1])
+    frame = TimeAxes(since, until, most, timedelta(seconds=width), whole=True)
+    steps = " ".join(
+        f"{frame.x(at):.1f},{frame.y(span.desired):.1f}" for span in desired for at in (span.since, span.until)
+    )
+    line = f'<polyline class="line desired" points="{steps}"/>'
+    return _lines(frame, [("eligible", "eligible", stock)], width, "", "Eligible and desired over time", line)
+
+
+def amount_chart(points: Points, since: datetime, until: datetime, width: int, what: str) -> Markup:
+    """Return a bar per span of `width` seconds; `what` is the noun for the amounts."""
+    if not any(value for _, value in points):
+        return empty("No prebuild was idle in this period.")
+    frame = TimeAxes(since, until, max(value for _, value in points), timedelta(seconds=width))
+    parts = [*frame.grid("")]
+    for at, value in points:
+        left, top = frame.x(at), frame.y(value)
+        thick = max(frame.x(at + timedelta(seconds=width)) - left - 1.5, 1.5)
+        title = f"{at:%a %Y-%m-%d %H:%M} UTC: {what} {value:,.2f}"
+        box = f'x="{left:.1f}" y="{top:.1f}" width="{thick:.1f}" height="{max(frame.y(0) - top, 0):.1f}"'
+        parts.append(f'<rect class="cost" {box}><title>{escape(title)}</title></rect>')
+    return svg(WIDTH, _HEIGHT, parts, f"{what} over time")
 
 
 def heat_chart(cells: Sequence[Sequence[int]], kind: str, one: str, what: str) -> Markup:
@@ -94,19 +124,19 @@ def heat_chart(cells: Sequence[Sequence[int]], kind: str, one: str, what: str) -
                 parts.append(f'<rect class="{kind}" {box} fill-opacity="{0.15 + 0.85 * count / most:.2f}"/>')
             parts.append("</g>")
     width, height = left + 24 * (_CELL + _GAP), top + 7 * (_CELL + _GAP)
-    return _svg(width, height, parts, f"{what} by weekday and hour")
+    return svg(width, height, parts, f"{what} by weekday and hour")
 
 
 def bar_chart(bars: Sequence[tuple[str, float, str]], what: str) -> Markup:
     """Return a horizontal bar for each (name, value, label of the value); `what` describes the chart."""
     most = max((value for _, value, _ in bars), default=0)
     if not most:
-        return _empty("No prebuild was idle in this period.")
+        return empty("No prebuild was idle in this period.")
     left = 10 + min(300, max(len(name) for name, _, _ in bars) * 8)
     parts, labels = [], cut_names([name for name, _, _ in bars], _LABEL)
     for row, (name, value, value_label) in enumerate(bars):
         y = row * _BAR_SPACE + 6
-        length = max((_WIDTH - left - 140) * value / most, 1)
+        length = max((WIDTH - left - 140) * value / most, 1)
         middle = y + _BAR * 0.72
         label = f"<title>{escape(name)}</title>{escape(labels[row])}"
         parts += [
@@ -114,50 +144,77 @@ def bar_chart(bars: Sequence[tuple[str, float, str]], what: str) -> Markup:
             f'<rect class="hit" x="{left}" y="{y}" width="{length:.1f}" height="{_BAR}" rx="4"/>',
             f'<text class="name" x="{left + length + 8:.1f}" y="{middle:.0f}">{escape(value_label)}</text>',
         ]
-    return _svg(_WIDTH, len(bars) * _BAR_SPACE + 4, parts, what)
+    return svg(WIDTH, len(bars) * _BAR_SPACE + 4, parts, what)
 
 
-class _Frame:
+class TimeAxes:
     """Map times and values to positions in a chart over time."""
 
     def __init__(
-        self, since: datetime, until: datetime, most: float, margin: timedelta, *, whole: bool = False
+        self,
+        since: datetime,
+        until: datetime,
+        most: float,
+        margin: timedelta = timedelta(),
+        *,
+        whole: bool = False,
+        height: float = _HEIGHT,
     ) -> None:
+        """Make a frame for values from 0 to `most`; with `whole`, its grid has no fractions."""
         # A point stands for the span that begins at it, which may begin before `since`.
         self.since, self.until = since - margin, until
         self.step = _step(most, whole=whole)
         self.steps = max(ceil(most / self.step), 1)
         self.most = self.steps * self.step
+        self.height = height
 
     def x(self, at: datetime) -> float:
+        """Return the place of an instant; one outside the frame is at its edge."""
         share = (at - self.since) / (self.until - self.since)
-        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * min(max(share, 0.0), 1.0)
+        return LEFT + (WIDTH - LEFT - RIGHT) * min(max(share, 0.0), 1.0)
 
     def y(self, value: float) -> float:
-        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * value / self.most
+        """Return the place of a value."""
+        return self.height - _BOTTOM - (self.height - _TOP - _BOTTOM) * value / self.most
 
     def grid(self, unit: str) -> Iterator[str]:
+        """Yield the lines of the grid with their values, and the times."""
+        yield from self.lines(unit)
+        yield from self.times()
+
+    def lines(self, unit: str = "") -> Iterator[str]:
+        """Yield a line for each round value, with the value."""
         # As many decimals in each label, so that no 0 stands beside 0.5.
         decimals = max(len(f"{line * self.step:g}".partition(".")[2]) for line in range(self.steps + 1))
         for line in range(self.steps + 1):
             value = line * self.step
             y = self.y(value)
-            yield f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
             label = f"{value:.{decimals}f}{escape(unit)}"
-            yield f'<text class="tick" x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
+            yield f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
+
+    def times(self) -> Iterator[str]:
+        """Yield round times, in UTC."""
+        yield self.tick(LEFT - 6, "UTC", anchor="end")
         every = next((t for t in _TICKS if (self.until - self.since) / t <= _TICKS_MAX), _TICKS[-1])
         tick_format = "%H:%M" if every < timedelta(days=1) else "%a %d %b" if every == timedelta(days=1) else "%d %b"
         at = self.since + (-(self.since - _EPOCH) % every)
         while at < self.until:
-            if _LEFT + 24 < self.x(at) < _WIDTH - _RIGHT - 24:
-                x, y = self.x(at), _HEIGHT - 8
-                yield f'<text class="tick" x="{x:.1f}" y="{y}" text-anchor="middle">{at:{tick_format}}</text>'
+            if LEFT + 24 < self.x(at) < WIDTH - RIGHT - 24:
+                yield self.tick(self.x(at), f"{at:{tick_format}}")
             at += every
 
+    def tick(self, x: float, text: str, anchor: str = "middle") -> str:
+        """Return a text below the frame."""
+        return f'<text class="tick" x="{x:.1f}" y="{self.height - 8:.0f}" text-anchor="{anchor}">{escape(text)}</text>'
 
-def _lines(frame: _Frame, series: Sequence[tuple[str, str, Points]], width: int, unit: str, what: str) -> Markup:
+
+def _lines(
+    frame: TimeAxes, series: Sequence[tuple[str, str, Points]], width: int, unit: str, what: str, below: str = ""
+) -> Markup:
+    """Draw lines over time; `below` is markup that they cover."""
     half = timedelta(seconds=width / 2)
-    parts = [*frame.grid(unit)]
+    parts = [*frame.grid(unit), below]
     for kind, _, line in series:
         for run in _runs(line, timedelta(seconds=2 * width)):
             path = " ".join(f"{frame.x(at + half):.1f},{frame.y(value):.1f}" for at, value in run)
@@ -167,7 +224,7 @@ def _lines(frame: _Frame, series: Sequence[tuple[str, str, Points]], width: int,
             title = f"{at:%a %Y-%m-%d %H:%M} UTC: {name} {value:.3g}{unit}"
             spot = f'cx="{frame.x(at + half):.1f}" cy="{frame.y(value):.1f}" r="3"'
             parts.append(f'<circle class="{kind}" {spot}><title>{escape(title)}</title></circle>')
-    return _svg(_WIDTH, _HEIGHT, parts, what)
+    return svg(WIDTH, _HEIGHT, parts, what)
 
 
 def _runs(line: Points, gap: timedelta) -> list[list[tuple[datetime, float]]]:
@@ -189,11 +246,13 @@ def _step(most: float, *, whole: bool) -> float:
     return max(ceil(step), 1) if whole else step
 
 
-def _svg(width: float, height: float, parts: Sequence[str], label: str) -> Markup:
+def svg(width: float, height: float, parts: Sequence[str], label: str) -> Markup:
+    """Return a drawing. `parts` are markup, `label` describes it to who does not see it."""
     inside = "".join(parts)
     text = f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(label)}">{inside}</svg>'
     return Markup(text)  # noqa: S704 - what is not a number in it is escaped
 
 
-def _empty(sentence: str) -> Markup:
+def empty(sentence: str) -> Markup:
+    """Return the sentence that stands where there is nothing to draw."""
     return Markup('<p class="quiet">{}</p>').format(sentence)

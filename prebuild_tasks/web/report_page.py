@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
@@ -58,18 +59,42 @@ class _Row:
     cells: Sequence[_Cell]
 
 
-def page(report: Report, spell: Callable[[Recommendation], str] = str) -> str:
-    """Return the page as HTML; `spell` puts a recommendation into words."""
-    return _template().render(
-        period=f"{report.since:%Y-%m-%d %H:%M} to {report.until:%Y-%m-%d %H:%M} UTC",
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportContent:
+    """The parts of a report, ready to be shown."""
+
+    since: datetime
+    until: datetime
+    notes: Sequence[str]
+    tiles: Sequence[_Tile]
+    plots: Sequence[_Plot]
+    advice: Sequence[_Advice]
+    headings: Sequence[str]
+    rows: Sequence[_Row]
+
+    @property
+    def period(self) -> str:
+        """Its begin and its end, in UTC."""
+        return f"{self.since:%Y-%m-%d %H:%M} to {self.until:%Y-%m-%d %H:%M} UTC"
+
+
+def report_content(report: Report, spell: Callable[[Recommendation], str] = str) -> ReportContent:
+    """Return the parts of a report; `spell` puts a recommendation into words."""
+    return ReportContent(
+        since=report.since,
+        until=report.until,
         notes=[note[0].upper() + note[1:] for note in report.notes],
         tiles=list(_tiles(report.total)),
         plots=_plots(report),
         advice=[_Advice(pool.name, spell(item)) for pool in report.pools for item in pool.recommendations],
         headings=_HEADINGS,
         rows=[*(_row(pool.name, pool.figures, "") for pool in report.pools), _row("Total", report.total, "total")],
-        version=__version__,
     )
+
+
+def report_html(report: Report, spell: Callable[[Recommendation], str] = str) -> str:
+    """Return the page as HTML; `spell` puts a recommendation into words."""
+    return _template().render(content=report_content(report, spell), version=__version__)
 
 
 @cache

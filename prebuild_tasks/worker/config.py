@@ -11,7 +11,6 @@ from typing import IO
 import click
 from kombu import Exchange, Queue
 
-from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.errors import InputError, PrebuildError
 from prebuild_tasks.messaging import (
@@ -31,6 +30,7 @@ from prebuild_tasks.messaging import (
     broker_url,
 )
 from prebuild_tasks.model.terminal import escaped
+from prebuild_tasks.remedy_commands import next_step_of
 from prebuild_tasks.worker import flower
 
 HARD_LIMIT = 45

@@ -12,11 +12,13 @@ from sqlalchemy import event
 
 from prebuild_tasks import clock
 from prebuild_tasks.access import authenticator as module
+from prebuild_tasks.access import recent
 from prebuild_tasks.access.authenticator import Authenticator
 from prebuild_tasks.access.tokens import create_token, list_tokens, revoke_token
-from prebuild_tasks.access.types import LOCAL, NewTokenRequest, Scope
+from prebuild_tasks.access.types import LOCAL, NewTokenRequest, Principal, Scope
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import AuthenticationError, TokenExpiredError, TokenRevokedError
+from prebuild_tasks.model.actors import ActorKind
 
 READER = NewTokenRequest(name="reader", scope=Scope.READ)
 NOBODY = "pbt_" + "x" * 43
@@ -167,7 +169,7 @@ def test_random_tokens_do_not_fill_the_memory(
     timed: Database, monkeypatch: pytest.MonkeyPatch, statements: list[str]
 ) -> None:
     """Beyond a number of answers, all are dropped."""
-    monkeypatch.setattr(module, "CACHED_MAX", 10)
+    monkeypatch.setattr(recent, "KEPT_MAX", 10)
     text = create_token(timed, READER, actor="grace").text
     door = Authenticator(timed)
     door.authenticate(text)
@@ -205,7 +207,7 @@ def test_a_local_principal_has_no_last_use(timed: Database, statements: list[str
 
 def test_a_last_use_that_cannot_be_written_fails_nothing() -> None:
     away = Database("postgresql://127.0.0.1:1/nothing?connect_timeout=1")
-    principal = module.Principal(kind=module.ActorKind.TOKEN, name="x", token_id="1", scope=Scope.READ)
+    principal = Principal(kind=ActorKind.TOKEN, name="x", token_id="1", scope=Scope.READ)
     authenticator = Authenticator(away)
     authenticator.note_use(principal)
     assert authenticator.is_use_due(principal)  # the next one writes it

@@ -127,11 +127,12 @@ def test_the_setting_lists_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_table_has_a_key_of_the_installation() -> None:
-    """A copy of the database signs nothing: an Idempotency-Key, the name of a setting and a number are no secrets."""
+    """A copy of the database signs nothing: Idempotency-Keys, names of settings, numbers and ids are no secrets."""
     named = {
         f"{table.name}.{column.name}"
         for table in Base.metadata.sorted_tables
         for column in table.columns
         if {"key", "keys", "secret", "secrets", "signing", "token"} & set(f"{table.name}_{column.name}".split("_"))
     }
-    assert named == {"claim_requests.key", "settings.key", "webhooks.secret_version"}
+    ids = {"login_codes.token_id", "sessions.token_id"}
+    assert named == {"claim_requests.key", "settings.key", "webhooks.secret_version", *ids}

@@ -10,13 +10,13 @@ from sqlalchemy import select, update
 from prebuild_tasks.builds import store
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import BeingBuilt, Claimed, ClaimRequest
-from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import BeingBuiltError, CannotAskError, ClaimMissError, RefusedError, RequestEndedError
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import BuildPriority, BuildStatus, ClaimState, PresetStatus, Transition
 from prebuild_tasks.pools.operations import pause
+from prebuild_tasks.remedy_commands import next_step_of
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.sweep import take_back_lost
 from prebuild_tasks.workspaces.follow_ups import FollowUp

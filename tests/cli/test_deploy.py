@@ -16,9 +16,9 @@ import redis
 import yaml
 
 from prebuild_tasks.celery import app
-from prebuild_tasks.cli.remedies import start_commands
 from prebuild_tasks.cli.up.redis_server import find_redis_binary
 from prebuild_tasks.config import Settings
+from prebuild_tasks.start_commands import start_commands
 from prebuild_tasks.web.serve.options import KEEP_ALIVE
 from prebuild_tasks.worker.config import SOFT_SHUTDOWN
 from tests.support.wait import wait_until

@@ -9,10 +9,10 @@ import pytest
 
 from prebuild_tasks.claims.miss_rules import Outlook, miss
 from prebuild_tasks.claims.rows import PauseInForce
-from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.errors import RefusedError, Remedy, RemedyKind
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.vocabulary import MissReason
+from prebuild_tasks.remedy_commands import next_step_of
 
 WAIT = "to have one built and wait for it: add --wait"
 

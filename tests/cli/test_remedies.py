@@ -13,12 +13,13 @@ import pytest
 import prebuild_tasks
 from prebuild_tasks.cli.json_views import apply_json
 from prebuild_tasks.cli.main import COMMANDS, load_command
-from prebuild_tasks.cli.remedies import detail_of, line_of, lines_of, start_commands
-from prebuild_tasks.cli.remedy_commands import StartCommands, next_step, next_step_of, spell
+from prebuild_tasks.cli.remedies import detail_of, line_of, lines_of
 from prebuild_tasks.config import Settings
 from prebuild_tasks.errors import NotFoundError, PoolsFileError, Problem
 from prebuild_tasks.pools.options import ApplyReport, Change
 from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.remedy_commands import StartCommands, next_step, next_step_of, spell
+from prebuild_tasks.start_commands import start_commands
 from prebuild_tasks.workspaces.follow_ups import FollowUp
 
 PACKAGE = Path(prebuild_tasks.__file__).parent
@@ -245,8 +246,8 @@ _COMMAND = re.compile(
 )
 _FACE = "cli"
 """The package that may spell commands and options."""
-_FLOWER = "worker/flower.py"
-"""The module that reads Flower's own options, which are not those of the command line."""
+_OTHERS = ("remedy_commands.py", "start_commands.py", "worker/flower.py")
+"""The modules that spell the commands of remedies for every face, and the one that reads Flower's own options."""
 
 
 def _strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -259,11 +260,11 @@ def _strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-def test_only_the_command_line_spells_commands() -> None:
+def test_only_the_command_line_and_the_spelling_of_remedies_spell_commands() -> None:
     spelled = [
         f"{path.relative_to(PACKAGE)}:{line}: {text}"
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path.relative_to(PACKAGE).parts[0] != _FACE and path.relative_to(PACKAGE).as_posix() != _FLOWER
+        if path.relative_to(PACKAGE).parts[0] != _FACE and path.relative_to(PACKAGE).as_posix() not in _OTHERS
         for line, text in _strings(ast.parse(path.read_text()))
         if _COMMAND.search(text)
     ]

@@ -10,12 +10,12 @@ from kombu import Connection
 from kombu.utils.url import url_to_parts
 from redis import Redis
 
-from prebuild_tasks.cli.remedies import celery_arguments
 from prebuild_tasks.cli.up.redis_server import RedisServer
 from prebuild_tasks.cli.up.service import node_host
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.messaging import broker_url
+from prebuild_tasks.start_commands import celery_arguments
 
 NAMES = ["a%41b", "a?b=c", "a#b", "100%", "a%zz é", "plain"]
 

@@ -11,10 +11,10 @@ from alembic import command
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import StatementError
 
-from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.db import drivers
 from prebuild_tasks.db.engine import SERVES_FROM_KEY, Database, alembic_config
 from prebuild_tasks.errors import BusyError, InputError, UnreachableError
+from prebuild_tasks.remedy_commands import next_step_of
 from prebuild_tasks.schema import tables as m
 
 

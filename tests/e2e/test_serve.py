@@ -25,6 +25,7 @@ def test_up_serves_the_api_and_keeps_a_token_for_its_owner(up: Service) -> None:
     said = up.output()
     assert f"{url}/docs" in said
     assert "docs/http.md#tokens" in said
+    assert re.search(rf"^page +{re.escape(url)}/login\?code=pbc_[\w-]{{43}} ", said, re.MULTILINE)
     assert file.read_text().strip() not in said
     headers = {"Authorization": f"Bearer {file.read_text().strip()}", "Idempotency-Key": "order-1"}
     with httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
@@ -38,6 +39,21 @@ def test_up_serves_the_api_and_keeps_a_token_for_its_owner(up: Service) -> None:
         wait_until(lambda: given(client) == before + 1, what="the count of the claim")  # counted after its answer
         assert "prebuild_up 1.0" in client.get("/metrics").text
         assert client.post("/v1/claims", content=b"x" * 2_000_000).status_code == 413
+
+
+def test_the_link_that_up_prints_logs_in_once(up: Service) -> None:
+    url = f"http://127.0.0.1:{up.environment['PREBUILD_SERVE_PORT']}"
+    wait_until(lambda: ready(url), what="the API")
+    link = re.search(r"login\?code=(pbc_\S+)", up.output())
+    assert link
+    with httpx.Client(base_url=url, trust_env=False) as browser:
+        assert browser.get(f"/login?code={link[1]}").status_code == 200
+        statuses = [
+            browser.post("/login", data={"code": link[1]}, headers={"Origin": url}).status_code for _ in range(2)
+        ]
+        assert statuses == [303, 403]
+        assert 'data-pool="dev/small"' in browser.get("/pools").text
+        assert browser.post("/login", data={"code": link[1]}, headers={"Origin": "null"}).status_code == 403
 
 
 def test_the_command_line_from_afar(up: Service, tmp_path: Path) -> None:

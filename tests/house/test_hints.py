@@ -28,8 +28,8 @@ _SHELL = re.compile(
     rf"(?<![\w-])--[a-z]|\bcommands?\b|\brun [\w ]*again\b|(?<!no )\bprebuild (?:{'|'.join(sorted(COMMANDS))})\b"
 )
 """Words of the command line: an option, a command, or that one runs it again."""
-_ELSEWHERE = ("cli/", "worker/", "provisioners/", "schema/migrations/")
-"""Faces for people with a shell, and provisioners, whose recipes consist of commands."""
+_ELSEWHERE = ("cli/", "remedy_commands.py", "start_commands.py", "worker/", "provisioners/", "schema/migrations/")
+"""Faces for people with a shell, the spelling of remedies, and provisioners, whose recipes consist of commands."""
 _PROVISIONER = "process, docker, command, simulated, or an installed one"
 _SUBJECT = "ada/one"
 

@@ -77,7 +77,7 @@ TEXTS = {
     "ClaimAnswer.preset", "WorkspaceView.preset", "BeingBuilt.presets", "BuildReport.preset", "TurnReport.preset",
     "PresetResult.preset", "_Advice.preset", "Wishes.preset", "PoolAvailability.preset", "WorkspaceAnswer.preset",
     "EventAnswer.preset", "PoolAnswer.preset", "ExplainedAnswer.preset", "BuildAnswer.preset", "ClaimedAnswer.preset",
-    "BeingBuiltAnswer.preset",
+    "BeingBuiltAnswer.preset", "AuditFilter.preset",
 }  # fmt: skip
 """Answers of Client and the HTTP API, results as Flower shows them, words of a message or page, and what was typed."""
 

@@ -10,7 +10,6 @@ import pytest
 import redis as redis_py
 from redis.exceptions import AuthenticationError, MovedError, NoPermissionError, ResponseError
 
-from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import UnreachableError
@@ -19,6 +18,7 @@ from prebuild_tasks.insight.doctor.findings import Symptom
 from prebuild_tasks.insight.doctor.rules import diagnose
 from prebuild_tasks.messaging.redis import access_refused, connect, refused, require_redis
 from prebuild_tasks.provisioners import Provisioners
+from prebuild_tasks.remedy_commands import next_step_of
 from tests.support.proxy import Proxy
 from tests.support.spawned_redis import SpawnedRedis
 

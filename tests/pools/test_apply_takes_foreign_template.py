@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import RefusedError
 from prebuild_tasks.insight.plan.make import make_plan
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.remedy_commands import next_step_of
 from tests.support.builders import preset_id
 from tests.support.pool_files import load_text
 

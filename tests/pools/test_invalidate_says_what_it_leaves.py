@@ -8,7 +8,8 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.status.pools import pools
 from prebuild_tasks.model.vocabulary import BuildStatus
-from prebuild_tasks.pools.operations import Affected, invalidate
+from prebuild_tasks.pools.affected import Affected
+from prebuild_tasks.pools.operations import invalidate
 from tests.support.builders import PRESET, declare, fill, finish_builds, turn
 
 

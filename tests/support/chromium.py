@@ -1,28 +1,20 @@
-"""Chromium without a window, driven over a pipe by its DevTools protocol."""
+"""Chromium without a window, driven by Playwright: the browser that the machine has, and none that is downloaded."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any
+from typing import Any, Literal
 
-from tests.support.wait import wait_until
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WAY_OUT = (
     "the pages' tests need Chromium on PATH; on Debian and Ubuntu: apt-get install --no-install-recommends chromium"
 )
-OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-background-networking", "--disable-gpu", "--disable-dev-shm-usage",
-    "--no-first-run", "--hide-scrollbars",
-)  # fmt: skip
+OPTIONS = ("--disable-background-networking", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
+Scheme = Literal["light", "dark"]
 
 
 def find_browser() -> str:
@@ -32,86 +24,80 @@ def find_browser() -> str:
     raise RuntimeError(WAY_OUT)
 
 
-class Page:
-    """A page, with what it requests and what its console shows."""
+class Visitor:
+    """A person's browser with one page open, and with cookies of its own."""
 
-    def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
-        self._requests, self._answers = requests, answers
-        self._numbers, self._session = itertools.count(1), ""
-        self.events = list[dict[str, Any]]()
-        """Everything that the browser has told, in order."""
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Network", "Runtime", "Log", "Page"):
-            self._call(f"{domain}.enable")
+    def __init__(self, page: Page) -> None:
+        """Listen to the page."""
+        self.page = page
+        self.requested: list[str] = []
+        """The addresses that were requested."""
+        self.complaints: list[str] = []
+        """What the console shows as a warning or an error, such as a violation of the content policy."""
+        page.on("request", lambda request: self.requested.append(request.url))
+        page.on("console", self._note)
+        page.on("dialog", self._refuse)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def open(self, url: str) -> None:
         """Go to an address, and wait until its page is loaded."""
-        self._call("Page.navigate", url=url)
-        wait_until(lambda: self.run("location.href") == url and self.run("document.readyState") == "complete", what=url)
+        self.page.goto(url)
 
     def run(self, script: str) -> Any:
         """Return the value of an expression in the page."""
-        answer = self._call("Runtime.evaluate", expression=script, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
+        return self.page.evaluate(script)
 
-    @property
-    def requested(self) -> list[str]:
-        """The addresses that were requested."""
-        return [told["request"]["url"] for told in self._told("Network.requestWillBeSent")]
+    def another(self) -> Visitor:
+        """Return another tab of the same browser."""
+        return Visitor(self.page.context.new_page())
 
-    @property
-    def complaints(self) -> list[str]:
-        """What the console shows as a warning or an error."""
-        entries = [told["entry"]["text"] for told in self._told("Log.entryAdded")]
-        entries += [str(told["args"]) for told in self._told("Runtime.consoleAPICalled")]
-        return entries + [str(told["exceptionDetails"]) for told in self._told("Runtime.exceptionThrown")]
+    def show_as(self, width: int, scheme: Scheme = "light") -> None:
+        """Show pages as wide as this, in a color scheme."""
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self.page.emulate_media(color_scheme=scheme)
 
-    def _told(self, method: str) -> list[dict[str, Any]]:
-        return [event["params"] for event in self.events if event.get("method") == method]
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type in ("warning", "error"):
+            self.complaints.append(message.text)
 
-    def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        number = next(self._numbers)
-        session = {"sessionId": self._session} if self._session else {}
-        self._requests.write(
-            json.dumps({"id": number, "method": method, "params": parameters, **session}).encode() + b"\0"
-        )
-        self._requests.flush()
-        while (message := self._next()).get("id") != number:
-            self.events.append(message)
-        assert "result" in message, message
-        result: dict[str, Any] = message["result"]
-        return result
+    def _refuse(self, dialog: Dialog) -> None:
+        self.complaints.append(f"{dialog.type}: {dialog.message}")
+        dialog.dismiss()
 
-    def _next(self) -> dict[str, Any]:
-        read = bytearray()
-        while (one := self._answers.read(1)) != b"\0":
-            assert one, "the browser has ended"
-            read += one
-        message: dict[str, Any] = json.loads(read)
-        return message
+    def foreign(self, url: str) -> list[str]:
+        """Return what was requested from elsewhere than this address."""
+        return [address for address in self.requested if address != url and not address.startswith(f"{url}/")]
 
 
 @contextmanager
-def browsing() -> Iterator[Page]:
-    """Start Chromium, and yield a page of it."""
-    theirs, requests = os.pipe()
-    answers, theirs_too = os.pipe()
-    # It takes the file descriptors 3 and 4. bash is there to name them.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        process = subprocess.Popen(
-            [
-                "bash", "-c", f'exec "$@" 3<&{theirs} 4>&{theirs_too}', "bash", find_browser(), *OPTIONS,
-                "--remote-debugging-pipe", f"--user-data-dir={Path(profile)}",
-            ],
-            pass_fds=(theirs, theirs_too), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env={"PATH": "/usr/bin:/bin", "HOME": profile},
-        )  # fmt: skip
-        os.close(theirs)
-        os.close(theirs_too)
-        with process, os.fdopen(requests, "wb") as sent, os.fdopen(answers, "rb") as told:
-            try:
-                yield Page(sent, told)
-            finally:
-                process.kill()
+def chromium() -> Iterator[Browser]:
+    """Start Chromium."""
+    path = find_browser()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(OPTIONS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def visitor(
+    browser: Browser, *, javascript: bool = True, scheme: Scheme = "light", width: int = 1280
+) -> Iterator[Visitor]:
+    """Open an empty page in a profile of its own."""
+    context = browser.new_context(
+        java_script_enabled=javascript, color_scheme=scheme, viewport={"width": width, "height": 900},
+        timezone_id="Asia/Tokyo", locale="en-GB",
+    )  # fmt: skip
+    try:
+        yield Visitor(context.new_page())
+    finally:
+        context.close()
+
+
+@contextmanager
+def browsing() -> Iterator[Visitor]:
+    """Start Chromium for one visitor."""
+    with chromium() as browser, visitor(browser) as one:
+        yield one

@@ -24,7 +24,9 @@ class PastEvents:
         self._rows: dict[Any, list[dict[str, Any]]] = {m.Workspace: [], m.Build: [], m.ClaimEvent: []}
         with database.read() as connection:
             self.now = database.now(connection)
-            self.organization_id = connection.execute(select(m.Organization.id)).scalar_one()
+            query = select(m.Template.organization_id).join(m.TemplateVersion).join(m.Preset)
+            query = query.where(m.Preset.id == self.preset_id)
+            self.organization_id = connection.execute(query).scalar_one()
 
     def installed(self, at: datetime) -> None:
         """Store the time at which the installation was created."""

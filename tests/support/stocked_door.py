@@ -104,9 +104,17 @@ def listening(settings: Settings) -> Iterator[str]:
         "made below", port=port, http=ProblemProtocol, ws="none", lifespan="on", log_config=None, server_header=False
     )
     server = uvicorn.Server(config)
+    loop: asyncio.AbstractEventLoop
+    ends_streams: asyncio.Event
+
+    def stop() -> None:
+        ends_streams.set()
+        server.should_exit = True
 
     async def serve() -> None:
-        config.app = make_served(settings, options).app
+        nonlocal loop, ends_streams
+        served = make_served(settings, options)
+        loop, ends_streams, config.app = asyncio.get_running_loop(), served.stopping, served.app
         await server.serve()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), name="server")
@@ -115,6 +123,7 @@ def listening(settings: Settings) -> Iterator[str]:
         wait_until(lambda: server.started or not thread.is_alive(), what="the server")
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.should_exit = True
+        with suppress(RuntimeError):  # it has ended by itself
+            loop.call_soon_threadsafe(stop)
         thread.join(60)
         rate.BAD_TOKENS = before

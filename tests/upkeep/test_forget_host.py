@@ -7,13 +7,13 @@ from sqlalchemy import func, select, update
 
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import BeingBuilt, ClaimRequest
-from prebuild_tasks.cli.remedy_commands import next_step_of
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError, RefusedError, RequestEndedError
 from prebuild_tasks.insight.history import read_history
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.model.vocabulary import OPEN_STATUSES
+from prebuild_tasks.remedy_commands import next_step_of
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.retired_hosts import forget_host
 from prebuild_tasks.upkeep.sweep import sweep

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +12,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.web.api.app import OPERATIONS
 from tests.support.api import NO_REDIS
-from tests.support.chromium import Page, browsing
+from tests.support.chromium import Visitor, browsing
 from tests.support.stocked_door import listening
 from tests.support.wait import wait_until
 
@@ -33,42 +32,42 @@ def url(database: Database, settings: Settings) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(url: str) -> Iterator[Page]:
-    with browsing() as page:
-        page.open(f"{url}/docs")
-        yield page
+def visitor(url: str) -> Iterator[Visitor]:
+    with browsing() as visitor:
+        visitor.open(f"{url}/docs")
+        yield visitor
 
 
-def present(page: Page, token: str) -> None:
+def present(visitor: Visitor, token: str) -> None:
     """Enter a token, and send the form as its button does."""
-    page.run(f"document.getElementById('token').value = {json.dumps(token)}")
-    page.run("document.querySelector('#token-form button').click()")
+    visitor.page.fill("#token", token)
+    visitor.page.click("#token-form button")
 
 
-def test_it_asks_for_a_token_and_shows_the_routes(page: Page, url: str, database: Database) -> None:
+def test_it_asks_for_a_token_and_shows_the_routes(visitor: Visitor, url: str, database: Database) -> None:
     token = create_token(database, NewTokenRequest(name="reader", scope=Scope.READ), actor="test").text
-    assert page.run("document.getElementById('token').type") == "password"
-    assert page.run(SUMMARIES) == []
-    assert page.requested == [f"{url}/docs"]
-    present(page, f" {token} ")
-    wait_until(lambda: page.run(SUMMARIES), what="routes")
-    shown = sorted(page.run(SUMMARIES))
+    assert visitor.page.evaluate("document.getElementById('token').type") == "password"
+    assert visitor.page.evaluate(SUMMARIES) == []
+    assert visitor.requested == [f"{url}/docs"]
+    present(visitor, f" {token} ")
+    wait_until(lambda: visitor.page.evaluate(SUMMARIES), what="routes")
+    shown = sorted(visitor.page.evaluate(SUMMARIES))
     assert shown == sorted(f"{one.method} {one.path}: {one.summary}" for one in OPERATIONS)
-    assert page.run(STATUS).startswith("prebuild ")
-    assert page.requested == [f"{url}/docs", f"{url}/openapi.json"], "nothing else, and nothing of another machine"
-    assert page.complaints == []
-    assert page.run("localStorage.length + sessionStorage.length + document.cookie.length") == 0
-    assert token not in page.run("location.href")
+    assert visitor.page.evaluate(STATUS).startswith("prebuild ")
+    assert visitor.requested == [f"{url}/docs", f"{url}/openapi.json"], "nothing else, and nothing of another machine"
+    assert visitor.complaints == []
+    assert visitor.page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
+    assert token not in visitor.page.evaluate("location.href")
 
 
-def test_a_token_that_is_not_taken(page: Page, url: str) -> None:
-    present(page, "pbt_" + "A" * 43)
-    wait_until(lambda: page.run(STATUS).startswith("401: "), what="the refusal")
-    assert page.run(SUMMARIES) == []
-    assert {address.rpartition("/")[0] for address in page.requested} == {url}
+def test_a_token_that_is_not_taken(visitor: Visitor, url: str) -> None:
+    present(visitor, "pbt_" + "A" * 43)
+    wait_until(lambda: visitor.page.evaluate(STATUS).startswith("401: "), what="the refusal")
+    assert visitor.page.evaluate(SUMMARIES) == []
+    assert {address.rpartition("/")[0] for address in visitor.requested} == {url}
 
 
-def test_the_type_of_a_problem_leads_to_its_row(page: Page, url: str) -> None:
-    page.open(f"{url}/docs#miss/empty-pool")
-    assert page.run("document.querySelector(':target').textContent.trim()").startswith("#miss/empty-pool")
-    assert page.complaints == []
+def test_the_type_of_a_problem_leads_to_its_row(visitor: Visitor, url: str) -> None:
+    visitor.open(f"{url}/docs#miss/empty-pool")
+    assert visitor.page.evaluate("document.querySelector(':target').textContent.trim()").startswith("#miss/empty-pool")
+    assert visitor.complaints == []

@@ -15,7 +15,7 @@ from prebuild_tasks.insight.report.advice import Recommendation
 from prebuild_tasks.insight.report.compile import compile_report
 from prebuild_tasks.insight.report.types import Report
 from prebuild_tasks.web.charts import heat_chart, hit_chart, ready_chart
-from prebuild_tasks.web.report_page import page
+from prebuild_tasks.web.report_page import report_html
 from tests.support.past import two_busy_days
 
 
@@ -26,7 +26,7 @@ def report(database: Database, settings: Settings) -> Report:
 
 
 def test_the_page_needs_nothing_else_and_is_well_formed(report: Report) -> None:
-    text = page(report)
+    text = report_html(report)
     assert not re.findall(r"https?:|//|url\(|@import|<script|<link|<img|src=", text.replace("<!doctype html>", ""))
     assert "prefers-color-scheme: dark" in text
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
@@ -49,7 +49,7 @@ def test_values_are_escaped(report: Report) -> None:
     evil = '<script>alert("x")</script>'
     pool = replace(report.pools[0], preset=evil, timezone=evil, recommendations=(Recommendation(evil),))
     figures = replace(report.total, wasted_by_reason={evil: 1})
-    text = page(replace(report, pools=(pool,), notes=(evil,), total=figures))
+    text = report_html(replace(report, pools=(pool,), notes=(evil,), total=figures))
     assert "<script" not in text
     assert text.count("&lt;script&gt;") >= 5
 
@@ -58,7 +58,7 @@ def test_what_to_do_comes_before_the_charts_and_small_amounts_are_no_zeros(repor
     advice = (Recommendation("try a smaller size"),)
     pools = [replace(report.pools[0], preset=f"dev/p{n}", recommendations=advice) for n in range(300)]
     total = replace(report.total, idle_hours=0.5)
-    text = page(replace(report, pools=tuple(pools), total=total))
+    text = report_html(replace(report, pools=tuple(pools), total=total))
     assert text.index("try a smaller size") < text.index("<svg")
     assert "<b>0.5</b>" in text
     [idle] = re.findall(r'<svg[^>]*aria-label="Idle.*?</svg>', text, re.DOTALL)

@@ -6,22 +6,20 @@ page empty.
 
 from __future__ import annotations
 
-import html
-import json
-import re
-import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.report.compile import compile_report
-from prebuild_tasks.web.report_page import page
-from tests.support.chromium import OPTIONS, find_browser
+from prebuild_tasks.web.report_page import report_html
+from tests.support.chromium import chromium, visitor
 from tests.support.past import two_busy_days
 
 pytestmark = [
@@ -30,13 +28,11 @@ pytestmark = [
 ]
 
 NAME = "platform-engineering-workspaces/java-service-with-caches-and-a-long-name"
-MEASURE = """
-<pre id="measured"></pre>
-<script>
+MEASURE = """() => {
 const edge = element => element.getBoundingClientRect();
 const card = document.querySelector(".wide"), table = card.querySelector("table");
 const cards = [...document.querySelectorAll(".plots > .card")].map(edge);
-document.getElementById("measured").textContent = JSON.stringify({
+return {
   page: document.documentElement.scrollWidth, window: document.documentElement.clientWidth,
   table: edge(table).right, card: edge(card).right, scrolls: card.scrollWidth > card.clientWidth,
   overflow: getComputedStyle(card).overflowX,
@@ -44,14 +40,14 @@ document.getElementById("measured").textContent = JSON.stringify({
   columns: table.querySelectorAll("th").length,
   rows: new Set(cards.map(it => it.top)).size, plots: cards.length,
   uneven: cards.filter(it => Math.abs(it.height - cards.find(other => other.top === it.top).height) > 1).length,
-});
-</script>
-"""
+};
+}"""
 
 
 @pytest.fixture(scope="module")
-def browser() -> str:
-    return find_browser()
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -64,28 +60,21 @@ def text(database: Database, settings: Settings) -> str:
         failed_builds=12_345, wasted_builds=12_345, idle_hours=12_345.6, idle_cost=12_345.67,
     )  # fmt: skip
     pools = tuple(replace(report.pools[0], preset=f"{NAME}-{number}", figures=figures) for number in range(300))
-    return page(replace(report, pools=pools, total=figures))
+    return report_html(replace(report, pools=pools, total=figures))
 
 
-def measured(browser: str, text: str, place: Path, width: int) -> dict[str, Any]:
+def measured(browser: Browser, text: str, place: Path, width: int) -> dict[str, Any]:
     """Lay the page out in a window of this width, and measure it."""
     file = place / "report.html"
-    file.write_text(text.replace("</main>", f"</main>{MEASURE}"))
-    done = subprocess.run(
-        [
-            browser, *OPTIONS, f"--user-data-dir={place / 'profile'}", f"--window-size={width},900", "--dump-dom",
-            file.as_uri(),
-        ],
-        env={"PATH": "/usr/bin:/bin", "HOME": str(place)}, capture_output=True, text=True, timeout=90, check=False,
-    )  # fmt: skip
-    found = re.search(r'<pre id="measured">(.+?)</pre>', done.stdout, re.DOTALL)
-    assert found, done.stderr[-2000:]
-    answer: dict[str, Any] = json.loads(html.unescape(found[1]))
+    file.write_text(text)
+    with visitor(browser, width=width) as visits:
+        visits.open(file.as_uri())
+        answer: dict[str, Any] = visits.page.evaluate(MEASURE)
     return answer
 
 
 @pytest.mark.parametrize("width", [1920, 1280])
-def test_no_column_is_cut_and_no_half_is_empty(browser: str, text: str, tmp_path: Path, width: int) -> None:
+def test_no_column_is_cut_and_no_half_is_empty(browser: Browser, text: str, tmp_path: Path, width: int) -> None:
     it = measured(browser, text, tmp_path, width)
     assert it["window"] == width
     assert it["columns"] == 13
@@ -97,7 +86,7 @@ def test_no_column_is_cut_and_no_half_is_empty(browser: str, text: str, tmp_path
     assert it["uneven"] == 0, "charts beside each other are equally high"
 
 
-def test_on_a_narrow_page_only_the_table_scrolls(browser: str, text: str, tmp_path: Path) -> None:
+def test_on_a_narrow_page_only_the_table_scrolls(browser: Browser, text: str, tmp_path: Path) -> None:
     it = measured(browser, text, tmp_path, 600)
     assert it["window"] == 600
     assert it["page"] == 600

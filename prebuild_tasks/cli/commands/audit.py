@@ -12,14 +12,14 @@ from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.json_views import audit_json
 from prebuild_tasks.cli.output import ActorOption, JsonOption, opened, write, write_json, write_rows
 from prebuild_tasks.cli.progress import Working
-from prebuild_tasks.cli.remedies import usual_start_commands, why_of
-from prebuild_tasks.cli.remedy_commands import StartCommands, spell
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import AuditError, InputError
 from prebuild_tasks.insight import Violation, audit_twice
 from prebuild_tasks.json_views import fields_of, rows_of
 from prebuild_tasks.model.text import number
 from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.remedy_commands import StartCommands, spell
+from prebuild_tasks.start_commands import usual_start_commands, why_of
 from prebuild_tasks.upkeep import StrayState, ask_for_resources, list_strays
 
 PAUSE = 2.0

@@ -10,8 +10,6 @@ from typing import Annotated
 import typer
 
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json
-from prebuild_tasks.cli.remedies import usual_start_commands
-from prebuild_tasks.cli.remedy_commands import next_step
 from prebuild_tasks.config import Settings, load_settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import AuditError, InputError
@@ -19,6 +17,8 @@ from prebuild_tasks.insight import Examination, RedisFact, Symptom, check_api, c
 from prebuild_tasks.messaging import BUILDS, RECONCILE, WEBHOOKS
 from prebuild_tasks.model.addresses import masked_url
 from prebuild_tasks.model.text import span
+from prebuild_tasks.remedy_commands import next_step
+from prebuild_tasks.start_commands import usual_start_commands
 
 
 class HealthRole(StrEnum):

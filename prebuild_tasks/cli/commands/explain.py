@@ -12,13 +12,13 @@ from prebuild_tasks.cli.afar import afar
 from prebuild_tasks.cli.completion import complete_preset
 from prebuild_tasks.cli.json_views import explained_json
 from prebuild_tasks.cli.output import JsonOption, opened, write, write_json
-from prebuild_tasks.cli.remedies import start_commands
-from prebuild_tasks.cli.remedy_commands import EMBEDDED, spell
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.insight import explain_preset
 from prebuild_tasks.messaging import connect
 from prebuild_tasks.model.json_values import JsonObject, JsonValue
 from prebuild_tasks.reconcile import Locks
+from prebuild_tasks.remedy_commands import EMBEDDED, spell
+from prebuild_tasks.start_commands import start_commands
 
 if TYPE_CHECKING:
     from prebuild_tasks.remote import RemoteRemedy

@@ -103,23 +103,14 @@ def invalidate(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOptio
     _report(runtime, done, _invalidated(preset, done.affected) if done.affected else "", as_json=as_json)
 
 
-_CLAIMABLE = ", still claimed until replaced (at once: prebuild invalidate POOL@VERSION, of prebuild status --all)"
+_AT_ONCE = " (at once: prebuild invalidate POOL@VERSION, of prebuild status --all)"
 
 
 def _invalidated(preset: str, affected: Affected) -> str:
-    count = affected.replaced
+    count, left = affected.replaced, pools.left_alone(affected)
     sentence = f"{number(count, 'prebuild')} of {preset} {'is' if count == 1 else 'are'} being replaced"
-    left = [
-        kind
-        for count, kind in (
-            (affected.starting, f"{number(affected.starting, 'start')} under way, to be replaced once ready"),
-            (affected.failed, f"{number(affected.failed, 'failed prebuild')} (kept for diagnosis)"),
-            (affected.claimed, number(affected.claimed, "claimed workspace")),
-            (affected.superseded, f"{number(affected.superseded, 'prebuild')} of other versions{_CLAIMABLE}"),
-        )
-        if count
-    ]
-    return f"{sentence}; left alone: {listed(left, most=len(left))}" if left else sentence
+    others = _AT_ONCE if affected.superseded else ""  # they are named last
+    return f"{sentence}; left alone: {listed(left, most=len(left))}{others}" if left else sentence
 
 
 def unblock(preset: PresetArgument, *, actor: ActorOption, as_json: JsonOption = False) -> None:

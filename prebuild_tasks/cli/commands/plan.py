@@ -18,6 +18,7 @@ from prebuild_tasks.cli.remedies import lines_of
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.insight import Cost, Plan, PoolPlan, make_plan
+from prebuild_tasks.model.text import held_back, planned
 from prebuild_tasks.pools import DEFAULT_SOURCE, ApplyOptions, load_pools
 
 _CHANGES = 2
@@ -103,10 +104,10 @@ def _print(result: Plan, command: str) -> None:
 
 
 def _pool(pool: PoolPlan) -> str:
-    parts = [f"{verb} {count}" for verb in ("replace", "create", "delete") if (count := getattr(pool, verb))]
-    held = f", but held back: {pool.waits.value.replace('_', ' ')}" if pool.waits else ""
+    amount = planned(replace=pool.replace, create=pool.create, delete=pool.delete)
+    held = held_back(pool.waits.value) if pool.waits else ""
     cost = f"; {_cost(pool.cost)}" if pool.cost and pool.cost.before != pool.cost.after else ""
-    return f"{', '.join(parts) or 'nothing to build or delete'}{held} ({pool.why}){cost}"
+    return f"{amount}{held} ({pool.why}){cost}"
 
 
 def _cost(cost: Cost) -> str:

@@ -18,7 +18,7 @@ from prebuild_tasks.config import load_settings
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.insight import DAYS, Figures, Percentiles, Report
 from prebuild_tasks.insight import compile_report as make_report
-from prebuild_tasks.web import page, report_json
+from prebuild_tasks.web import report_html, report_json
 
 _COLUMNS = {
     "preset": "PRESET",
@@ -62,7 +62,7 @@ def report(
     )
     if html:
         try:
-            html.write_text(page(result, spell_recommendation), encoding="utf-8")
+            html.write_text(report_html(result, spell_recommendation), encoding="utf-8")
         except OSError as error:
             raise InputError(f"{html} cannot be written: {error.strerror}") from None
     if as_json:

@@ -1,4 +1,4 @@
-"""The command `serve`, which serves the HTTP API."""
+"""The command `serve`, which serves the page and the HTTP API."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def serve(
     ] = "2s",
     metrics_open: Annotated[bool, typer.Option("--metrics-open", help="Answer /metrics without a token")] = False,
 ) -> None:
-    """Serve the HTTP API until stopped.
+    """Serve the page and the HTTP API until stopped.
 
-    It listens on the loopback address, unless it speaks TLS or a trusted proxy stands in front of it. Whoever calls it
+    It listens on the loopback address, unless it speaks TLS or a trusted proxy stands in front of it. Whoever uses it
     needs a token.
     """
     settings = load_settings()
@@ -80,7 +80,7 @@ def serve(
 
 
 def _announce(url: str) -> None:
-    write(f"API: {url}/v1, documented at {url}/docs")
+    write(f"Page: {url}/pools\nAPI: {url}/v1, documented at {url}/docs")
     sys.stdout.flush()
 
 

@@ -22,7 +22,6 @@ from prebuild_tasks.cli.output import (
     write_rows,
     write_warnings,
 )
-from prebuild_tasks.cli.remedy_commands import next_step
 from prebuild_tasks.cli.usage import Command
 from prebuild_tasks.cli.when import seconds_of
 from prebuild_tasks.config import load_settings
@@ -31,6 +30,7 @@ from prebuild_tasks.json_views import to_json
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.model.text import number
 from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.remedy_commands import next_step
 
 token = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, help="Manage the tokens of the HTTP API"

@@ -22,12 +22,12 @@ from prebuild_tasks.cli.output import (
     write_rows,
     write_warnings,
 )
-from prebuild_tasks.cli.remedy_commands import next_step
 from prebuild_tasks.cli.usage import Command
 from prebuild_tasks.cli.when import seconds_of
 from prebuild_tasks.config import load_settings
 from prebuild_tasks.json_views import fields_of, rows_of
 from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.remedy_commands import next_step
 from prebuild_tasks.webhooks import DeliveryStatus, DeliveryView, NewWebhook, NewWebhookRequest, WebhookView
 
 webhook = typer.Typer(

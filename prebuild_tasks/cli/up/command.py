@@ -34,7 +34,7 @@ def up(
         bool, typer.Option("--yes", help="Like --apply, even if more than half of all eligible prebuilds are deleted")
     ] = False,
     flower: Annotated[bool, typer.Option("--flower", help="Also run Flower")] = False,
-    no_serve: Annotated[bool, typer.Option("--no-serve", help="Do not serve the HTTP API")] = False,
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Do not serve the page and the HTTP API")] = False,
     until_full: Annotated[
         bool, typer.Option("--until-full", help="Stop with exit code 0 once every pool is full")
     ] = False,

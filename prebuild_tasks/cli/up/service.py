@@ -20,7 +20,6 @@ from rich.console import Console
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.cli.commands.pools import is_full
 from prebuild_tasks.cli.output import os_user
-from prebuild_tasks.cli.remedies import celery_arguments
 from prebuild_tasks.cli.safe_output import drop_unwritten, standard_output
 from prebuild_tasks.cli.up.api import Api
 from prebuild_tasks.cli.up.children import Children
@@ -39,6 +38,7 @@ from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.model.text import number
 from prebuild_tasks.reconcile import TickNotDue, TickReport, TurnReport
+from prebuild_tasks.start_commands import celery_arguments
 from prebuild_tasks.upkeep import take_back_lost
 from prebuild_tasks.workspaces import send
 
@@ -138,7 +138,8 @@ class Embedded:
         if self._parts.flower:
             self._start_flower()
         if self._parts.serve:
-            self._say("api", Api(self._runtime, self._children).start())
+            for what, sentence in Api(self._runtime, self._children).start().items():
+                self._say(what, sentence)
         self._say("logs", str(settings.data_dir / "logs"))
         self._runtime.messages.tick()
         self._suggest_claim(at_start.declared)

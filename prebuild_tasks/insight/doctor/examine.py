@@ -5,8 +5,6 @@ Each part is asked separately, so that one that does not answer does not hide th
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,21 +23,20 @@ from prebuild_tasks.db.pooler import pooler_problem, role_defaults, shares_conne
 from prebuild_tasks.errors import CannotBuildError, NotFoundError, PrebuildError
 from prebuild_tasks.events import log_lag
 from prebuild_tasks.fleet import Liveness, read_liveness
-from prebuild_tasks.insight.doctor.ask_api import look_at_api
 from prebuild_tasks.insight.doctor.facts import (
     DefaultsFact,
-    DiskFact,
     Examination,
     ProvisionerFact,
     RedisFact,
     SchemaFact,
     Trouble,
 )
+from prebuild_tasks.insight.doctor.machine import look_at_machine
 from prebuild_tasks.insight.doctor.silences import read_silences
 from prebuild_tasks.insight.status.problems import read_problems
 from prebuild_tasks.messaging import BUILDS, CONTROL, WEBHOOKS, connect, in_cluster_mode, keys_needed, refused
 from prebuild_tasks.model.names import PoolName
-from prebuild_tasks.provisioners import Ports, Provisioner, Provisioners
+from prebuild_tasks.provisioners import Provisioner, Provisioners
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import TEMPLATE_OF_VERSION, VERSION_OF_PRESET, installation_id, is_active_sql
@@ -63,16 +60,18 @@ class _Declared:
     """Configs of all versions, by provisioner."""
 
 
-def examine(database: Database, settings: Settings, provisioners: Provisioners) -> Examination:
+def examine(database: Database, settings: Settings, provisioners: Provisioners | None) -> Examination:
     """Collect all facts, in bounded time and without changing anything.
 
-    A part that does not answer is recorded as a `Trouble`; nothing is raised for it.
+    A part that does not answer is recorded as a `Trouble`; nothing is raised for it. Without `provisioners`, only the
+    database and Redis are asked, as by a process that is not the one to judge its machine.
     """
     control = tuple(settings.queue(name) for name in CONTROL)
-    short_ports = settings.workspace_ports if Ports(settings).is_short(utcnow()) else ""
-    facts = Examination(control, settings.queue(BUILDS), settings.queue(WEBHOOKS), disk=_disk(settings))
+    facts = Examination(control, settings.queue(BUILDS), settings.queue(WEBHOOKS))
     redis, waiting = _look_at_redis(settings, [*control, facts.builds_queue])
-    facts = replace(facts, redis=redis, waiting=waiting, api=look_at_api(settings), short_ports=short_ports)
+    facts = replace(facts, redis=redis, waiting=waiting)
+    if provisioners is not None:
+        facts = look_at_machine(facts, settings)
     try:
         schema = _schema(database)
         pooler = _trouble(pooler_problem(database)) if shares_connections(database) else None
@@ -213,11 +212,13 @@ def _read_declared(connection: Connection) -> _Declared:
     return declared
 
 
-def _ask(declared: _Declared, provisioners: Provisioners, *, may_list: bool) -> Iterator[ProvisionerFact]:
+def _ask(declared: _Declared, provisioners: Provisioners | None, *, may_list: bool) -> Iterator[ProvisionerFact]:
     """Ask each provisioner that an active version names.
 
     It must be installed, accept the configs of the active versions and, if `may_list`, list its resources in time.
     """
+    if provisioners is None:
+        return
     for name, templates in sorted(declared.templates.items()):
         fact = ProvisionerFact(name, tuple(sorted(templates)))
         try:
@@ -282,18 +283,3 @@ def _builds_on_this_host(life: Liveness, settings: Settings) -> bool:
     """Return whether builds run on this host, or on none: only there the list of a local provisioner is meaningful."""
     hosts = {process.host for process in life.processes if process.role == "builds"}
     return settings.host in hosts or not hosts
-
-
-def _disk(settings: Settings) -> DiskFact | None:
-    place = settings.data_dir
-    if not place.exists():
-        if settings.database_url and settings.redis_url:
-            return None  # nothing is kept on this machine
-        place = next(parent for parent in place.parents if parent.exists())
-    status = os.statvfs(place)
-    return DiskFact(
-        path=str(settings.data_dir),
-        writable=os.access(place, os.W_OK | os.X_OK),
-        free_bytes=shutil.disk_usage(place).free,
-        free_files=status.f_favail if status.f_files else None,
-    )

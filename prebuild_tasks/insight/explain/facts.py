@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -88,6 +89,17 @@ class BuildFact:
     def short(self) -> str:
         """The first characters of the id, enough to name the build."""
         return self.id[:8]
+
+
+def unready_of(in_flight: Sequence[BuildFact]) -> BuildFact | None:
+    """Return the start that ran and has waited longest to become ready; None: none waits."""
+    waiting = [(build.not_ready.since, build) for build in in_flight if build.not_ready is not None]
+    return min(waiting, key=lambda item: item[0])[1] if waiting else None
+
+
+def under_way_of(in_flight: Sequence[BuildFact]) -> BuildFact | None:
+    """Return the start that a pool waits for: `unready_of`, or the first that runs; None: none runs."""
+    return unready_of(in_flight) or next((build for build in in_flight if build.started_at is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +219,9 @@ class Facts:
     @property
     def unready(self) -> BuildFact | None:
         """The start that ran and has waited longest to become ready; None: none waits."""
-        waiting = [(build.not_ready.since, build) for build in self.in_flight if build.not_ready is not None]
-        return min(waiting, key=lambda item: item[0])[1] if waiting else None
+        return unready_of(self.in_flight)
 
     @property
     def under_way(self) -> BuildFact | None:
         """The start that the pool waits for: `unready`, or the first that runs; None: none runs."""
-        return self.unready or next((build for build in self.in_flight if build.started_at is not None), None)
+        return under_way_of(self.in_flight)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prebuild_tasks.insight.explain.facts import Facts
+from datetime import datetime
+
+from prebuild_tasks.insight.explain.facts import BuildFact
 from prebuild_tasks.model.text import cut_middle, span
 from prebuild_tasks.reconcile import Reason
 
@@ -12,14 +14,14 @@ _ANSWER_SHOWN = 80
 """The most characters of what a workspace that is not ready answered."""
 
 
-def headline(facts: Facts) -> str:
+def headline(reason: Reason, under_way: BuildFact | None, now: datetime) -> str:
     """Return the reason in words, with the start that the pool waits for; empty if the pool is not short."""
-    if facts.reason is Reason.NONE:
+    if reason is Reason.NONE:
         return ""
-    reason, build = facts.reason.value.replace("_", " "), facts.under_way
-    if facts.reason not in GOES_ON or build is None or build.started_at is None:
-        return reason
-    if build.not_ready is None:
-        return f"{reason}; build {build.short} has been running for {span(facts.now - build.started_at)}"
-    answer = cut_middle(" ".join(build.not_ready.answer.split()), _ANSWER_SHOWN)
-    return f"{reason}; build {build.short} is not ready yet: {answer}"
+    text = reason.value.replace("_", " ")
+    if reason not in GOES_ON or under_way is None or under_way.started_at is None:
+        return text
+    if under_way.not_ready is None:
+        return f"{text}; build {under_way.short} has been running for {span(now - under_way.started_at)}"
+    answer = cut_middle(" ".join(under_way.not_ready.answer.split()), _ANSWER_SHOWN)
+    return f"{text}; build {under_way.short} is not ready yet: {answer}"

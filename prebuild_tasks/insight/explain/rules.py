@@ -32,7 +32,7 @@ class Explanation:
 def explain(facts: Facts) -> Explanation:
     """Explain why the pool has as many eligible prebuilds as it has."""
     chain = [link for part in _PARTS for link in part(facts)]
-    return Explanation(facts.reason, tuple(chain), steps(facts), headline(facts))
+    return Explanation(facts.reason, tuple(chain), steps(facts), headline(facts.reason, facts.under_way, facts.now))
 
 
 def is_ttl_too_short(ttl: timedelta | None, usual: timedelta | None) -> bool:

@@ -13,7 +13,14 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from prebuild_tasks.access import Reach, sees_workspace_sql
 from prebuild_tasks.builds import failed_builds, read_not_ready
 from prebuild_tasks.db.types import age_seconds
-from prebuild_tasks.insight.explain.facts import Activation, BuildFact, Doubted, FailedDeletion, FailedProbe
+from prebuild_tasks.insight.explain.facts import (
+    Activation,
+    BuildFact,
+    Doubted,
+    FailedDeletion,
+    FailedProbe,
+    under_way_of,
+)
 from prebuild_tasks.model.names import unambiguous_name
 from prebuild_tasks.model.vocabulary import ACTIVE_STATUSES, OPEN_STATUSES, UNHEALTHY_REASON, BuildStatus, Transition
 from prebuild_tasks.reconcile import retry_at
@@ -64,6 +71,16 @@ def read_open_starts(connection: Connection, preset_id: int) -> tuple[BuildFact,
     """Read the start builds of a pool that are pending or running, oldest first."""
     query = _starts(preset_id).where(m.Build.status.in_(OPEN_STATUSES))
     return _facts(connection.execute(query.order_by(m.Build.created_at, m.Build.id).limit(_IN_FLIGHT)).all())
+
+
+def read_under_way(connection: Connection) -> dict[int, BuildFact]:
+    """Read the start that each pool waits for, by preset; a pool of which none runs is missing."""
+    query = _starts().where(m.Build.status.in_(ACTIVE_STATUSES))
+    in_flight: dict[int, list[BuildFact]] = {}
+    rows = connection.execute(query.order_by(m.Build.created_at, m.Build.id)).all()
+    for row, fact in zip(rows, _facts(rows), strict=True):
+        in_flight.setdefault(row.preset_id, []).append(fact)
+    return {key: build for key, builds in in_flight.items() if (build := under_way_of(builds)) is not None}
 
 
 def read_failed(connection: Connection, preset_id: int) -> tuple[BuildFact, ...]:
@@ -248,9 +265,11 @@ def _fails_soon(preset_id: ColumnElement[int] | InstrumentedAttribute[int], now:
     return and_(any_lost.exists(), ~any_lasted.exists())
 
 
-def _starts(preset_id: int) -> Select[*tuple[Any, ...]]:
-    """Select the start builds of a pool, without those that only personalise a claimed workspace."""
-    return select(
+def _starts(*preset_ids: int) -> Select[*tuple[Any, ...]]:
+    """Select the start builds of these pools, or of all, without those that only personalise a claimed workspace."""
+    timeout = select(m.Preset.ready_timeout_s).where(m.Preset.id == m.Build.preset_id).scalar_subquery()
+    query = select(
+        m.Build.preset_id,
         m.Build.id,
         m.Build.created_at,
         m.Build.started_at,
@@ -259,8 +278,9 @@ def _starts(preset_id: int) -> Select[*tuple[Any, ...]]:
         (m.Build.attempt - m.Build.holds).label("attempt"),
         m.Build.error,
         m.Build.error_code,
-        select(m.Preset.ready_timeout_s).where(m.Preset.id == preset_id).scalar_subquery().label("ready_timeout_s"),
-    ).where(m.Build.preset_id == preset_id, is_pool_start_sql())
+        timeout.label("ready_timeout_s"),
+    ).where(is_pool_start_sql())
+    return query.where(m.Build.preset_id.in_(preset_ids)) if preset_ids else query
 
 
 def _facts(rows: Sequence[Row[*tuple[Any, ...]]]) -> tuple[BuildFact, ...]:

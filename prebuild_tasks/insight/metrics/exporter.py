@@ -138,7 +138,11 @@ class Exporter(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return every metric; called once per scrape."""
-        return iter(self.families(self._cached.get()))
+        return iter(self.families(self.reading()))
+
+    def reading(self) -> Reading | None:
+        """Return a reading that is at most `exporter_cache` seconds old; None: it did not end in time."""
+        return self._cached.get()
 
     def read(self) -> Reading:
         """Read the database and Redis now; what does not answer is None in the result.

@@ -105,7 +105,7 @@ def compile_report(
         ready_curve=tuple(
             (datetime.fromtimestamp(bucket * width, UTC), percentiles) for bucket, percentiles in sorted(curve.items())
         ),
-        notes=tuple(_notes(first, installed_at, claims_since, builds_since)),
+        notes=tuple(missing_data(first, installed_at, claims_since, builds_since)),
     )
 
 
@@ -218,7 +218,7 @@ def _usage(pool: _Pool, declared: Preset, figures: Figures, heat: HeatMap, now: 
     )
 
 
-def _notes(since: datetime, installed_at: datetime, claims_since: datetime, builds_since: datetime) -> list[str]:
+def missing_data(since: datetime, installed_at: datetime, claims_since: datetime, builds_since: datetime) -> list[str]:
     """Return sentences about the parts of the period without data, and why there is none."""
     if installed_at > since and installed_at >= max(claims_since, builds_since):
         return [f"data since {installed_at:%Y-%m-%d %H:%M} UTC, when this installation was created"]

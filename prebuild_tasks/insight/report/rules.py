@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
@@ -39,6 +39,29 @@ class HeatMap:
 
     claims: tuple[tuple[int, ...], ...]
     misses: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IdleChange:
+    """How the number of idle prebuilds changed within a span of time."""
+
+    change: int
+    """Those that became idle, less those that no longer were."""
+    seconds: float
+    """The seconds from each of these changes to the end of the span, counted by its sign."""
+
+
+def idle_over_time(changes: Mapping[int, IdleChange], first: int, last: int, width: int) -> list[float]:
+    """Return the idle seconds, summed over prebuilds, of each span of `width` seconds from `first` to `last`.
+
+    `changes` has the number of a span as key; it begins with those that were idle when the first span began.
+    """
+    idle, seconds = 0, []
+    for bucket in range(first, last + 1):
+        item = changes.get(bucket, IdleChange(0, 0.0))
+        seconds.append(max(idle * width + item.seconds, 0.0))
+        idle += item.change
+    return seconds
 
 
 def hit_rate(hits: int, misses: int) -> float | None:

@@ -7,19 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, literal, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Subquery,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    literal_column,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from prebuild_tasks.db.types import UtcDateTime, age_seconds, bucket_of
-from prebuild_tasks.insight.report.rules import QUARTER, Demand
+from prebuild_tasks.insight.report.rules import QUARTER, Demand, IdleChange
 from prebuild_tasks.model.vocabulary import BuildStatus, Transition
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import MISSED_BEFORE, VERSION_OF_PRESET
 from prebuild_tasks.workspaces import is_pool_start_sql
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _POOL = (m.TemplateVersion.template_id.label("template_id"), m.Preset.name.label("preset_name"))
 """The columns that identify a pool over all versions of its template."""
 
@@ -151,6 +166,41 @@ def read_wasted(connection: Connection, span: Span) -> dict[tuple[int, str], int
 
 def read_idle(connection: Connection, span: Span) -> dict[int, float]:
     """Sum the seconds for which prebuilds were ready and unclaimed within the period, by preset."""
+    idle = _idle(span)
+    query = select(idle.c.preset_id, func.sum(age_seconds(idle.c.end, idle.c.begin)).label("seconds")).group_by(
+        idle.c.preset_id
+    )
+    return {row.preset_id: float(row.seconds) for row in connection.execute(query)}
+
+
+def read_idle_changes(connection: Connection, span: Span, width: int) -> dict[tuple[int, int], IdleChange]:
+    """Read how the number of ready, unclaimed prebuilds changed, by preset and span of `width` seconds since 1970.
+
+    One statement, from the instants kept with each workspace: ready, claimed, chosen for deletion, deleted. It is an
+    estimate of the eligible prebuilds of that time: it still counts those that had expired, were outdated or failed
+    their probes, until they were chosen for deletion, and lacks workspaces that retention has deleted.
+    """
+    idle = _idle(span)
+    instants = union_all(
+        select(idle.c.preset_id, idle.c.begin.label("at"), literal(1).label("change")),
+        select(idle.c.preset_id, idle.c.end.label("at"), literal(-1).label("change")),
+    ).subquery()
+    bucket = bucket_of(instants.c.at, literal_column(str(width)))
+    rest = (bucket + 1) * width - age_seconds(instants.c.at, literal(_EPOCH, UtcDateTime()))
+    query = select(
+        instants.c.preset_id,
+        bucket.label("bucket"),
+        func.sum(instants.c.change).label("change"),
+        func.sum(instants.c.change * rest).label("seconds"),
+    ).group_by(instants.c.preset_id, bucket)
+    return {
+        (row.preset_id, row.bucket): IdleChange(int(row.change), float(row.seconds))
+        for row in connection.execute(query)
+    }
+
+
+def _idle(span: Span) -> Subquery:
+    """Select the times, cut to the period, during which each prebuild was ready and unclaimed."""
     table, ids = m.Workspace, span.preset_ids
     chosen = (
         select(func.min(m.Build.created_at))
@@ -170,12 +220,10 @@ def read_idle(connection: Connection, span: Span) -> dict[int, float]:
     )
     begin = case((idle.c.begin > since, idle.c.begin), else_=since)
     end = case((idle.c.end < until, idle.c.end), else_=until)
-    query = (
-        select(idle.c.preset_id, func.sum(age_seconds(end, begin)).label("seconds"))
-        .where(idle.c.end > since)
-        .group_by(idle.c.preset_id)
+    cut = select(idle.c.preset_id, begin.label("begin"), end.label("end")).where(
+        idle.c.end > since, idle.c.end > idle.c.begin
     )
-    return {row.preset_id: float(row.seconds) for row in connection.execute(query)}
+    return cut.subquery()
 
 
 def _times_to_ready(span: Span) -> Select[Any]:

@@ -180,18 +180,25 @@ def seen_presets(connection: Connection, reach: Reach, name: str) -> Sequence[in
 def _listed(
     database: Database, connection: Connection, settings: Settings, reach: Reach, *, checked: bool = False
 ) -> list[ListedPool]:
-    query = select(m.Preset.id).where(*sees_preset_sql(reach))
-    seen = None if reach.is_everything else {*connection.execute(query).scalars()}
+    seen = seen_among(connection, reach)
     now, pools = read_statuses(database, connection, settings)
     checks = checks_of(connection, settings, now, pools) if checked else [None] * len(pools)
     return [
-        _listed_pool(pool, now, check)
+        listed_pool(pool, now, check)
         for pool, check in zip(pools, checks, strict=True)
         if seen is None or pool.row.preset_id in seen
     ]
 
 
-def _listed_pool(pool: AssessedPool, now: datetime, check: PoolCheck | None) -> ListedPool:
+def seen_among(connection: Connection, reach: Reach) -> set[int] | None:
+    """Read the ids of the presets within reach; None: all are. At most one statement."""
+    if reach.is_everything:
+        return None
+    return {*connection.execute(select(m.Preset.id).where(*sees_preset_sql(reach))).scalars()}
+
+
+def listed_pool(pool: AssessedPool, now: datetime, check: PoolCheck | None = None) -> ListedPool:
+    """Return a pool as a row of a page."""
     preset = pool.row.preset
     change = next_change(preset, now) if is_active(preset) else None
     return ListedPool(

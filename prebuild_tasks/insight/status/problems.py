@@ -73,7 +73,7 @@ def _read_overdue(
     versions = _read_versions(connection, {pool.status.preset.template for pool in short})
     wanted = {pool.status.preset.pool for pool in short}
     ids = [preset_id for preset_id, (_, name) in versions.items() if name in wanted]
-    ready = _read_usual(connection, now, ids, {versions[pool.row.preset_id] for pool in short})
+    ready = read_usual_times(connection, now, ids, {versions[pool.row.preset_id] for pool in short})
     interval = timedelta(seconds=settings.reconcile_interval)
     allowed: dict[int, timedelta] = {}
     for pool in short:
@@ -99,7 +99,7 @@ def _read_overdue(
     return answer
 
 
-def _read_usual(
+def read_usual_times(
     connection: Connection, now: datetime, ids: Sequence[int], wanted: Collection[tuple[int, PoolName]]
 ) -> dict[tuple[int, str], Percentiles]:
     """Read how long starts take, by template and preset: those of the past week, or if none, all that are kept."""

@@ -38,10 +38,13 @@ class VersionView:
     """The error of the last start, if it failed; empty: it did not."""
 
 
-def versions(database: Database, template: str) -> list[VersionView]:
-    """List the versions of a template, newest first. Raises NotFoundError."""
+def versions(database: Database, template: str, preset: str = "") -> list[VersionView]:
+    """List the versions of a template, newest first. Raises NotFoundError.
+
+    With a preset, a version counts only what belongs to the preset of that name.
+    """
     with database.read() as connection:
-        rows = connection.execute(_query(template)).all()
+        rows = connection.execute(_query(template, preset)).all()
     if not rows:
         raise NotFoundError(f"there is no template {template}", remedy=Remedy(RemedyKind.LIST_POOLS))
     return [
@@ -61,8 +64,9 @@ def versions(database: Database, template: str) -> list[VersionView]:
     ]
 
 
-def _query(template: str) -> Select[*tuple[Any, ...]]:
+def _query(template: str, preset: str) -> Select[*tuple[Any, ...]]:
     table, workspace = m.TemplateVersion, m.Workspace
+    named = (m.Preset.name == preset,) if preset else ()
     exists = workspace.deleted_at.is_(None)
     counted = (
         select(
@@ -73,6 +77,7 @@ def _query(template: str) -> Select[*tuple[Any, ...]]:
             func.max(workspace.ready_at).label("last_ready_at"),
         )
         .join(workspace, workspace.preset_id == m.Preset.id)
+        .where(*named)
         .group_by(m.Preset.template_version_id)
         .subquery()
     )
@@ -82,6 +87,7 @@ def _query(template: str) -> Select[*tuple[Any, ...]]:
             func.count().filter(m.Preset.removed_at.is_(None)).label("presets"),
             func.max(m.Preset.last_error).filter(m.Preset.failures_in_row > 0).label("last_error"),
         )
+        .where(*named)
         .group_by(m.Preset.template_version_id)
         .subquery()
     )

@@ -70,6 +70,8 @@ def prune(database: Database, settings: Settings) -> Pruned:
     )
     until_done(store.prune_requests, settings.retention_events)
     until_done(store.prune_tokens, settings.retention_events)
+    until_done(store.prune_sessions, 0)
+    until_done(store.prune_codes, 0)
     until_done(store.prune_deliveries, settings.retention_logs)
     with database.write() as connection:
         store.prune_probes(connection)

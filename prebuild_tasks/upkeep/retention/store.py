@@ -15,6 +15,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import aliased
 
+from prebuild_tasks.access import IDLE
 from prebuild_tasks.events import note_pruned
 from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER
 from prebuild_tasks.schema import tables as m
@@ -121,6 +122,22 @@ def prune_tokens(connection: Connection, before: datetime, limit: int) -> int:
     ended = or_(m.Token.revoked_at < before, m.Token.expires_at < before)
     ids = select(m.Token.id).where(ended).limit(limit)
     return connection.execute(delete(m.Token).where(in_key_order(m.Token.id, m.Token.id.in_(ids), ended))).rowcount
+
+
+def prune_sessions(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete sessions of the page that ended before `before` by their age, or were last used long before."""
+    table = m.PageSession
+    ended = or_(table.ends_at < before, table.last_seen_at < before - IDLE)
+    ids = select(table.digest).where(ended).limit(limit)
+    return connection.execute(delete(table).where(in_key_order(table.digest, table.digest.in_(ids), ended))).rowcount
+
+
+def prune_codes(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete codes for log-ins that ended before `before`, used or not."""
+    table = m.LoginCode
+    ids = select(table.digest).where(table.expires_at < before).limit(limit)
+    ended = in_key_order(table.digest, table.digest.in_(ids), table.expires_at < before)
+    return connection.execute(delete(table).where(ended)).rowcount
 
 
 def prune_deliveries(connection: Connection, before: datetime, limit: int) -> int:

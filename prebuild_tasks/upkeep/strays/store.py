@@ -12,6 +12,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.db.types import conflict_insert
 from prebuild_tasks.errors import NotFoundError, RefusedError
+from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.text import number
 from prebuild_tasks.provisioners import Resource
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -61,12 +62,12 @@ class KnownStray:
     removed_by: str
 
 
-def confirm(database: Database, *, actor: str) -> int:
+def confirm(database: Database, *, actor: str | Actor) -> int:
     """Confirm the removal of all waiting strays, and that the missing prebuilds are lost. Return their number."""
     with database.write() as connection:
         is_open = m.Stray.waiting.is_(True), m.Stray.confirmed_by == ""
         _lock(connection, *is_open)
-        changed = connection.execute(update(m.Stray).where(*is_open).values(confirmed_by=actor))
+        changed = connection.execute(update(m.Stray).where(*is_open).values(confirmed_by=str(actor)))
         now = database.now(connection)
         missing = confirm_missing(connection, now)
         if changed.rowcount:

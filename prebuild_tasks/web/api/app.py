@@ -17,17 +17,19 @@ from starlette.types import Receive, Scope, Send
 
 from prebuild_tasks import __version__
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.errors import PrebuildError
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.web.api.auth import let_in
 from prebuild_tasks.web.api.door import Door, DoorOptions, Limiter
 from prebuild_tasks.web.api.openapi import make_document
 from prebuild_tasks.web.api.operations import Operation
-from prebuild_tasks.web.api.problems import FAILED, ProblemDetails, ProblemError, problem_of
+from prebuild_tasks.web.api.problems import ProblemDetails, problem_details
 from prebuild_tasks.web.api.request_ids import RequestIds
 from prebuild_tasks.web.api.responses import problem_response
 from prebuild_tasks.web.api.routes import builds, claims, events, meta, pools, webhooks, workspaces
 from prebuild_tasks.web.api.sequencer import number_events_until
+from prebuild_tasks.web.page.entry import error_page
+from prebuild_tasks.web.page.live import LiveViews
+from prebuild_tasks.web.page.routes import PAGES, page_routes
 
 log = get_logger(__name__)
 
@@ -40,7 +42,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *events.OPERATIONS,
     *meta.OPERATIONS,
 )
-"""Every route."""
+"""Every route of the API."""
 _CLOSED = 499
 """The status that nobody reads, because the client went away."""
 
@@ -55,10 +57,11 @@ def make_app(runtime: Runtime, options: DoorOptions, limiter: Limiter | None = N
     """
     door = Door(runtime, options, limiter)
     door.document = make_document(OPERATIONS, door.base)
+    live = LiveViews(door, PAGES)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        numbering = asyncio.create_task(number_events_until(door.stops_within, door.number_events))
+        numbering = asyncio.create_task(number_events_until(door.stops_within, live.number_events))
         yield
         numbering.cancel()
         await door.close()
@@ -69,8 +72,9 @@ def make_app(runtime: Runtime, options: DoorOptions, limiter: Limiter | None = N
         title="prebuild", version=__version__, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
         lifespan=lifespan,
     )  # fmt: skip
-    app.state.door = door
+    app.state.door, app.state.live = door, live
     app.router.routes.extend(_OperationRoute(door, operation) for operation in OPERATIONS)
+    app.router.routes.extend(page_routes(door, live))
     app.add_exception_handler(HTTPException, _of_no_route)
     app.add_middleware(RequestIds)
     return app
@@ -107,7 +111,7 @@ class _Endpoint:
         except ClientDisconnect:
             return Response(status_code=_CLOSED)
         except Exception as error:
-            details = _details_of(error)
+            details = problem_details(error)
             if details.status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 log.exception("request_failed", route=operation.path)
             response = _answer(request, details)
@@ -119,19 +123,6 @@ class _Endpoint:
             request.state.call = None  # each holds the other, so that only the garbage collector would find them
 
 
-def _details_of(error: Exception) -> ProblemDetails:
-    match error:
-        case ProblemError():
-            details, cause = error.details, error.__cause__
-        case PrebuildError():
-            details, cause = problem_of(error), error
-        case _:
-            return FAILED
-    if details.code == "unreachable" and isinstance(cause, PrebuildError):
-        log.warning("service_unusable", error=cause.message)
-    return details
-
-
 def _of_no_route(request: Request, error: Exception) -> Response:
     """Answer a request that no route takes."""
     headers = dict(getattr(error, "headers", None) or {})
@@ -141,6 +132,9 @@ def _of_no_route(request: Request, error: Exception) -> Response:
         allowed = {"Allow": ", ".join(methods)} if methods else headers
         detail = f"this address does not take {request.method[:20]}"
         return _answer(request, ProblemDetails(status=405, code="method_not_allowed", detail=detail, headers=allowed))
+    if "text/html" in request.headers.get("accept", "") and not request.scope["path"].startswith("/v1"):
+        nothing = ProblemDetails(status=404, code="not_found", detail="there is no such page")
+        return error_page(request.app.state.door, request, nothing)
     hint = f"see {request.app.state.door.base}/docs"
     return _answer(request, ProblemDetails(status=404, code="not_found", detail="there is no such address", hint=hint))
 

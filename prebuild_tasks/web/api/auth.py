@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from prebuild_tasks.access import Principal
+from prebuild_tasks.access import Principal, Scope
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.web.api.bodies import read_content
 from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.door import Door, DoorOptions
 from prebuild_tasks.web.api.operations import Operation
 from prebuild_tasks.web.api.problems import ProblemDetails, ProblemError, authenticate_header
+
+
+class Needs(Protocol):
+    """The needs of an operation of the API, or of a page."""
+
+    @property
+    def scope(self) -> Scope | None:
+        """The scope that a token needs; None: none."""
+
+    @property
+    def of_pools(self) -> bool:
+        """Whether it changes pools, which serve every owner."""
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether it is about the whole installation."""
+
 
 _ASK_FOR_ONE = "send Authorization: Bearer TOKEN, with a token of this installation"
 
@@ -26,7 +44,7 @@ async def let_in(door: Door, operation: Operation, request: Request) -> Response
         await door.limiter.count(principal, claims=operation.method != "GET")
     content = await read_content(request) if operation.has_body else b""
     if principal is not None:
-        _require_scope(operation, principal)
+        require_scope(operation, principal)
     return await operation.handle(Call(door, request, operation, principal, content))
 
 
@@ -57,7 +75,8 @@ async def _authenticated(door: Door, request: Request) -> Principal:
     return await authenticated(door, bearer_of(request))
 
 
-def _require_scope(operation: Operation, principal: Principal) -> None:
+def require_scope(operation: Needs, principal: Principal) -> None:
+    """Raise ProblemError (403) unless a principal may use an operation."""
     needed = operation.scope
     if needed is not None and not principal.scope.allows(needed):
         raise ProblemError(

@@ -1,4 +1,4 @@
-"""The content of requests: read up to a limit, and only as JSON."""
+"""The content of requests: read up to a limit, and by the API only as JSON."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ READ_MAX = 16 * 1024**2
 
 async def read_content(request: Request) -> bytes:
     """Read the content of a request. Raises ProblemError for one that is too long, or is not JSON."""
+    content = await read_bytes(request)
+    if content:
+        _require_json(request)
+    return content
+
+
+async def read_bytes(request: Request) -> bytes:
+    """Read the content of a request, whatever it is. Raises ProblemError for one that is too long."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and len(declared) <= 20 and int(declared) > READ_MAX:
         raise _too_large(closes=True)
@@ -26,8 +34,6 @@ async def read_content(request: Request) -> bytes:
             kept += chunk
     if size > CONTENT_MAX:
         raise _too_large(closes=False)
-    if size:
-        _require_json(request)
     return bytes(kept)
 
 

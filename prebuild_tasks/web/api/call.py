@@ -95,7 +95,7 @@ class Call:
         try:
             return model.model_validate(values)
         except ValidationError as error:
-            raise _refused(error, 400, "malformed_query", "allowed: " + ", ".join(model.model_fields)) from None
+            raise values_refused(error, 400, "malformed_query", "allowed: " + ", ".join(model.model_fields)) from None
 
     def body(self, model: type[M]) -> M:
         """Return the parsed body; one that is left out is an empty object.
@@ -106,8 +106,8 @@ class Call:
             return model.model_validate_json(self.content or b"{}", strict=True)
         except ValidationError as error:
             if any(item.kind == "json_invalid" for item in invalid_values(error)):
-                raise _refused(error, 400, "malformed_body", "send one JSON object in UTF-8") from None
-            raise _refused(error, 422, "bad_input", "allowed: " + ", ".join(model.model_fields)) from None
+                raise values_refused(error, 400, "malformed_body", "send one JSON object in UTF-8") from None
+            raise values_refused(error, 422, "bad_input", "allowed: " + ", ".join(model.model_fields)) from None
 
     def answer(
         self,
@@ -140,7 +140,7 @@ class Call:
         return response
 
 
-def _refused(error: ValidationError, status: int, code: str, hint: str) -> ProblemError:
+def values_refused(error: ValidationError, status: int, code: str, hint: str) -> ProblemError:
     """Return the problem of values that a model refused. The values themselves are not repeated."""
     invalid = [(".".join(map(str, item.path)), item.message) for item in invalid_values(error)]
     shown = [f"{at[:100]}: {message}" if at else message for at, message in invalid[:_SHOWN]]

@@ -9,13 +9,13 @@ from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from prebuild_tasks import __version__
-from prebuild_tasks.access import Authenticator, Principal
+from prebuild_tasks.access import Authenticator, PageSessions, Principal
 from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.claims import Choice, WaitStage, hits_of, read_openings, read_waiting
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import BusyError, PrebuildError
+from prebuild_tasks.errors import AuthenticationError, BusyError, PrebuildError
 from prebuild_tasks.events import LoggedEvent, newest_event, number_all_events, read_log
-from prebuild_tasks.insight import Exporter, render
+from prebuild_tasks.insight import Exporter, Reading, render
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import DirectMessages
 from prebuild_tasks.model.json_values import JsonObject
@@ -25,7 +25,7 @@ from prebuild_tasks.web.api.redis_calls import RedisCalls
 from prebuild_tasks.web.api.sender import Sender
 from prebuild_tasks.web.api.streams import EventStreams, ReadLog, encode_event, number_of
 from prebuild_tasks.web.api.threads import PATIENCE, Threads
-from prebuild_tasks.web.api.token_watch import AGE_MAX, TokenWatch
+from prebuild_tasks.web.api.token_watch import AGE_MAX, SESSIONS_PAUSE, TokenWatch
 from prebuild_tasks.web.api.waits import Waits
 from prebuild_tasks.workspaces import FollowUp, send_turns_first
 
@@ -69,6 +69,12 @@ class Limiter(Protocol):
     async def count(self, principal: Principal, *, claims: bool) -> None:
         """Count a request. Raises ProblemError for one too many."""
 
+    async def count_bad(self, address: str) -> None:
+        """Count a bad token, code or session of an address."""
+
+    def require_patience(self, address: str) -> None:
+        """Raise ProblemError for an address that has sent too many bad ones."""
+
 
 class Door:
     """The state of a serving process. Only its synchronous methods may be used from any thread."""
@@ -80,7 +86,9 @@ class Door:
         self.base = options.public_url.rstrip("/")
         """Begins every link; empty: links are paths."""
         self.tokens = Authenticator(runtime.database)
+        self.sessions = PageSessions(runtime.database)
         self.token_watch = TokenWatch(self._look_up_token)
+        self.session_watch = TokenWatch(self._look_up_session, self._look_up_sessions, SESSIONS_PAUSE)
         self.cursors = Cursors(runtime.keys.derive("cursors"))
         self.document: JsonObject = {}
         """The OpenAPI document."""
@@ -102,7 +110,7 @@ class Door:
         self._sender = Sender(self._send)
         self.places = Places(per_token=options.streams_per_token, in_all=options.streams)
         self.streams = EventStreams(
-            ReadLog(self._newest_event, self._events_after, number_of, encode_event), self.stopping
+            ReadLog(self.newest_event, self._events_after, number_of, encode_event), self.stopping
         )
 
     @cached_property
@@ -171,7 +179,17 @@ class Door:
         if not self.tokens.remembered(text, AGE_MAX):
             await self.look(partial(self.tokens.authenticate, text, AGE_MAX))
 
-    async def _newest_event(self) -> int:
+    async def _look_up_sessions(self, session_ids: Collection[str]) -> None:
+        await self.look(partial(self.sessions.refresh, session_ids))
+
+    async def _look_up_session(self, session_id: str) -> None:
+        if self.sessions.remembered(session_id, AGE_MAX):
+            return
+        if await self.look(partial(self.sessions.find, session_id, AGE_MAX)) is None:
+            raise AuthenticationError("the session has ended")
+
+    async def newest_event(self) -> int:
+        """Return the number after which no event has one yet."""
         return await self.look(lambda: newest_event(self.runtime.database))
 
     async def _events_after(self, position: int, most: int) -> Sequence[LoggedEvent]:
@@ -210,6 +228,10 @@ class Door:
     def metrics(self) -> bytes:
         """Return the metrics of the installation in the text format of Prometheus. It may wait for the database."""
         return (render(list(self._exporter.collect())) + self.more_metrics()).encode()
+
+    def reading(self) -> Reading | None:
+        """Return the numbers behind the metrics, shared with all who ask at the time. It may wait for the database."""
+        return self._exporter.reading()
 
     @cached_property
     def _exporter(self) -> Exporter:

@@ -5,18 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.cursors import Cursors
+from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.api.models import PageQuery
 from prebuild_tasks.web.api.problems import problem
 
 Row = TypeVar("Row")
 Key = TypeVar("Key")
+T = TypeVar("T")
+
+
+class Asking(Protocol):
+    """A request for a list: a call of the API, or a visit of a page."""
+
+    @property
+    def door(self) -> Door:
+        """The state of the process."""
+
+    @property
+    def request(self) -> Request:
+        """The request, whose path may choose the list."""
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Call a function that uses the database, in a thread."""
 
 
 class Sort(NamedTuple):
@@ -27,15 +45,15 @@ class Sort(NamedTuple):
     """The number of parts of a position."""
 
 
-async def after(call: Call, query: PageQuery, sort: Sort, read: Callable[[tuple[str, ...]], Key]) -> Key | None:
+async def after(asking: Asking, query: PageQuery, sort: Sort, read: Callable[[tuple[str, ...]], Key]) -> Key | None:
     """Return the key after which the page begins; None: it is the first one.
 
     Raises ProblemError for a cursor that does not belong to this list and its filters.
     """
     if not query.cursor:
         return None
-    cursors = await _cursors(call)
-    position = cursors.read(query.cursor, sort.name, _filters(call, query), sort.size)
+    cursors = await _cursors(asking)
+    position = cursors.read(query.cursor, sort.name, _filters(asking, query), sort.size)
     try:
         return read(position)
     except ValueError:
@@ -54,12 +72,19 @@ async def page(
     tagged: bool = False,
 ) -> Response:
     """Answer with the rows of a page, of which one more than the limit was read if there are more."""
-    cursor = None
-    if len(rows) > query.limit:
-        rows = rows[: query.limit]
-        cursors = await _cursors(call)
-        cursor = cursors.make(sort.name, _filters(call, query), position(rows[-1]))
+    rows, cursor = await cut(call, query, sort, rows, position)
     return call.answer({"items": [shown(row) for row in rows], "next": cursor}, tagged=tagged)
+
+
+async def cut(
+    asking: Asking, query: PageQuery, sort: Sort, rows: Sequence[Row], position: Callable[[Row], tuple[str, ...]]
+) -> tuple[Sequence[Row], str | None]:
+    """Return the rows of a page, and the cursor of the next one; None: there is none."""
+    if len(rows) <= query.limit:
+        return rows, None
+    rows = rows[: query.limit]
+    cursors = await _cursors(asking)
+    return rows, cursors.make(sort.name, _filters(asking, query), position(rows[-1]))
 
 
 def instant_of(text: str) -> datetime:
@@ -70,10 +95,10 @@ def instant_of(text: str) -> datetime:
     return at
 
 
-def _filters(call: Call, query: PageQuery) -> dict[str, str]:
+def _filters(asking: Asking, query: PageQuery) -> dict[str, str]:
     """Return the filters, and the names in the path, which choose the list."""
-    return {**query.filters(), **{name: str(value) for name, value in call.request.path_params.items()}}
+    return {**query.filters(), **{name: str(value) for name, value in asking.request.path_params.items()}}
 
 
-async def _cursors(call: Call) -> Cursors:
-    return await call.in_thread(partial(getattr, call.door, "cursors"))
+async def _cursors(asking: Asking) -> Cursors:
+    return await asking.in_thread(partial(getattr, asking.door, "cursors"))

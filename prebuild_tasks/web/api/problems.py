@@ -21,9 +21,12 @@ from prebuild_tasks.errors import (
     UnreachableError,
 )
 from prebuild_tasks.json_views import to_json
+from prebuild_tasks.logs import get_logger
 from prebuild_tasks.model.json_values import JsonObject, JsonValue
 from prebuild_tasks.remedies import Remedy
 from prebuild_tasks.web.api.links import call_of, log_path
+
+log = get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SOON = 1
@@ -160,6 +163,20 @@ def problem_of(error: PrebuildError) -> ProblemDetails:
             return replace(details, status=422, code="bad_input")
         case _:
             return FAILED
+
+
+def problem_details(error: Exception) -> ProblemDetails:
+    """Return the details of any error. Of what cannot be used, the log says more than the answer."""
+    match error:
+        case ProblemError():
+            details, cause = error.details, error.__cause__
+        case PrebuildError():
+            details, cause = problem_of(error), error
+        case _:
+            return FAILED
+    if details.code == "unreachable" and isinstance(cause, PrebuildError):
+        log.warning("service_unusable", error=cause.message)
+    return details
 
 
 def unusable(detail: str) -> ProblemDetails:

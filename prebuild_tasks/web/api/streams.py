@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import EventsGoneError, PrebuildError
 from prebuild_tasks.events import LoggedEvent
 from prebuild_tasks.json_views import fields_of
 from prebuild_tasks.logs import get_logger
+from prebuild_tasks.web.api.open_streams import OpenStream, OpenStreams
 
 log = get_logger(__name__)
 
@@ -26,14 +25,6 @@ PAUSE = 0.1
 """Seconds between two reads while somebody listens. Events get their numbers as often."""
 READ_MAX = 1000
 """Events of one read."""
-BEHIND_MAX = 1000
-"""Events that a listener may be behind. Its stream ends then, and it resumes after the last one that it got."""
-HEARTBEAT = 15.0
-"""Seconds of silence after which a comment is sent, so that proxies do not take the connection for dead."""
-RETRY_S = (1.0, 5.0)
-"""Seconds, by chance between these, after which a client is asked to come back from a process that stops: not all of
-them at once."""
-_COMMENT = b":\n\n"
 
 
 E = TypeVar("E")
@@ -61,53 +52,21 @@ class ReadLog(Generic[E]):
     """Returns an event as a stream has it."""
 
 
-@dataclass(eq=False, slots=True)
-class _Listener:
-    """One stream."""
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Listener(OpenStream):
+    """One stream of events."""
 
-    cut: Callable[[], object]
-    """Breaks the connection of a client that takes nothing."""
     after: int
     """The number of the last event that its client has, which may have read further than the reader of the process."""
-    chunks: list[bytes] = field(default_factory=list)
-    behind: int = 0
-    """Events in the chunks that are not sent yet."""
-    sent_at: float = field(default_factory=monotonic)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    is_sending: bool = False
-    is_over: bool = False
-
-    def add(self, chunk: bytes, number: int) -> None:
-        """Let a chunk with so many events be sent, or end the stream of a client that does not take them."""
-        self.chunks.append(chunk)
-        self.behind += number
-        self.wake.set()
-        if self.behind > BEHIND_MAX and not self.is_over:
-            self.end()
-            if self.is_sending:
-                self.cut()  # a client that takes nothing would keep it for ever
-
-    def take(self) -> bytes:
-        """Return what is to be sent."""
-        self.wake.clear()
-        taken = b"".join(self.chunks)
-        self.chunks.clear()
-        self.behind, self.sent_at = 0, monotonic()
-        return taken
-
-    def end(self) -> None:
-        """Let the stream end."""
-        self.is_over = True
-        self.wake.set()
 
 
-class EventStreams(Generic[E]):
-    """The streams of one event loop."""
+class EventStreams(OpenStreams[Selection[E], _Listener], Generic[E]):
+    """The streams of the events of one event loop."""
 
     def __init__(self, read: ReadLog[E], stopping: asyncio.Event) -> None:
         """Take how the log is read, and what ends every stream."""
-        self._read, self._stopping = read, stopping
-        self._listeners: dict[Selection[E], set[_Listener]] = {}
+        super().__init__(stopping)
+        self._read = read
         self._position = 0
         """The number up to which events were handed to the listeners."""
         self._starting = asyncio.Lock()
@@ -125,31 +84,19 @@ class EventStreams(Generic[E]):
         It ends once `until` does, when the listener is too far behind, or when what it missed cannot be read. Before
         the process stops, it asks the client to come back. `cut` breaks the connection of a client that takes nothing.
         """
-        listener = _Listener(cut, after)
-        watcher = asyncio.create_task(_settled(until))
-        watcher.add_done_callback(lambda _: listener.end())
-        try:
-            async for chunk in self._chunks(selection, listener):
-                listener.is_sending = True
+        listener = _Listener(cut=cut, after=after)
+        following = self._follow(selection, listener, self._chunks(selection, listener), until)
+        async with aclosing(following) as chunks:
+            async for chunk in chunks:
                 yield chunk
-                listener.is_sending = False
-            if self._stopping.is_set():
-                yield b"retry: %d\n\n" % round(1000 * random.uniform(*RETRY_S))  # noqa: S311 - no secret
-        except PrebuildError as error:
-            log.warning("stream_ended", error=error.message)
-        finally:
-            watcher.cancel()
-            self._leave(selection, listener)
 
     async def _chunks(self, selection: Selection[E], listener: _Listener) -> AsyncIterator[bytes]:
         """Yield what a listener missed, and then what comes."""
         start = await self._join(selection, listener)
         async for chunk in self._missed(selection, start, listener):
             yield chunk
-        while not listener.is_over:
-            await listener.wake.wait()
-            if listener.chunks and not listener.is_over:
-                yield listener.take()
+        async for chunk in listener.coming():
+            yield chunk
 
     async def _join(self, selection: Selection[E], listener: _Listener) -> int:
         """Begin to hand events to a listener, and return the number of the last one that it will not get this way."""
@@ -158,14 +105,8 @@ class EventStreams(Generic[E]):
                 self._position = await self._read.latest()
                 self._reader = asyncio.create_task(self._read_on())
             # Nothing is awaited between these lines, so that no event comes between the position and the listener.
-            self._listeners.setdefault(selection, set()).add(listener)
+            self._enter(selection, listener)
             return self._position
-
-    def _leave(self, selection: Selection[E], listener: _Listener) -> None:
-        left = self._listeners.get(selection, set())
-        left.discard(listener)
-        if not left:
-            self._listeners.pop(selection, None)
 
     async def _missed(self, selection: Selection[E], end: int, listener: _Listener) -> AsyncIterator[bytes]:
         """Yield what a listener has missed of the events up to and including `end`."""
@@ -220,19 +161,7 @@ class EventStreams(Generic[E]):
                     listener.add(chunk, len(seen))
                 elif late := [encoded[number] for number in seen if number > listener.after]:
                     listener.add(b"".join(late), len(late))
-        silent_since = monotonic() - HEARTBEAT
-        for listener in self._everyone():
-            if listener.sent_at < silent_since and not listener.chunks:
-                listener.add(_COMMENT, 0)
-
-    def _everyone(self) -> list[_Listener]:
-        return [listener for listeners in self._listeners.values() for listener in listeners]
-
-
-async def _settled(work: Coroutine[object, object, object]) -> None:
-    """Wait until some work ends in whatever way."""
-    with suppress(PrebuildError):
-        await work
+        self._break_silence()
 
 
 def number_of(logged: LoggedEvent) -> int:

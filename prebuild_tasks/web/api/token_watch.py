@@ -1,9 +1,10 @@
-"""The tokens of requests that take long: one that was revoked, or has expired, ends its requests within 2 s."""
+"""The tokens and sessions of requests that take long: one that has ended ends its requests soon."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from contextlib import suppress
 from typing import TypeVar
 
 from prebuild_tasks.errors import AuthenticationError, PrebuildError
@@ -15,17 +16,23 @@ PAUSE = 0.25
 """Seconds between two looks at the tokens in use."""
 AGE_MAX = 1.5
 """Seconds for which what the database said of a token is believed here. With a pause and a read, it is less than 2."""
+SESSIONS_PAUSE = 3.0
+"""Seconds between two looks at the sessions in use: their streams end within 5 s."""
 
 T = TypeVar("T")
 LookUp = Callable[[str], Awaitable[object]]
+LookAhead = Callable[[Collection[str]], Awaitable[object]]
 
 
 class TokenWatch:
     """The tokens of the requests that wait in one event loop: however many have a token, it is looked up once."""
 
-    def __init__(self, look_up: LookUp) -> None:
-        """Take what raises AuthenticationError for a token that can no longer be used."""
-        self._look_up = look_up
+    def __init__(self, look_up: LookUp, look_ahead: LookAhead | None = None, pause: float = PAUSE) -> None:
+        """Take what raises AuthenticationError for a token that can no longer be used.
+
+        `look_ahead` may read many of them at once, before each is looked up; `pause` are the seconds between two looks.
+        """
+        self._look_up, self._look_ahead, self._pause = look_up, look_ahead, pause
         self._waiting: dict[str, set[asyncio.Future[AuthenticationError]]] = {}
         self._watcher: asyncio.Task[None] | None = None
 
@@ -53,8 +60,12 @@ class TokenWatch:
 
     async def _watch(self) -> None:
         while self._waiting:
-            await asyncio.gather(*(self._look_at(token) for token in [*self._waiting]))
-            await asyncio.sleep(PAUSE)
+            tokens = [*self._waiting]
+            if self._look_ahead:
+                with suppress(PrebuildError):  # each is looked up by itself then
+                    await self._look_ahead(tokens)
+            await asyncio.gather(*(self._look_at(token) for token in tokens))
+            await asyncio.sleep(self._pause)
 
     async def _look_at(self, token: str) -> None:
         try:

@@ -84,7 +84,7 @@ class Measures:
         )
         self._used = self._gauge("prebuild_http_connections_in_use", "Connections to the database that requests use")
         self._waited = self._gauge("prebuild_http_connections_waiting", "Requests that wait for such a connection")
-        self._streams = self._gauge("prebuild_http_streams", "Streams of events that are open")
+        self._streams = self._gauge("prebuild_http_streams", "Streams that are open, of events and of pages")
         self._of = cache(self._labelled)
 
     def _gauge(self, name: str, meaning: str) -> Gauge:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from prebuild_tasks.cli.remedy_commands import StartCommands, next_step
 from prebuild_tasks.insight.doctor.facts import (
     ApiFact,
     DefaultsFact,
@@ -26,6 +25,7 @@ from prebuild_tasks.insight.doctor.rules import diagnose
 from prebuild_tasks.insight.status.rules import PoolProblem
 from prebuild_tasks.insight.status.views import PoolCheck, PoolStatus
 from prebuild_tasks.model.names import PoolName, PresetRef
+from prebuild_tasks.remedy_commands import StartCommands, next_step
 from prebuild_tasks.webhooks import Backlog
 from tests.insight.doctor.processes import BEAT, BUILDER, BUILDS, CONTROL, WORKER, life, process
 from tests.insight.doctor.tokens import token

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prebuild_tasks.builds.not_ready import NotReady
-from prebuild_tasks.cli.remedy_commands import StartCommands, spell
 from prebuild_tasks.insight.explain.facts import (
     Activation,
     Budget,
@@ -25,6 +24,7 @@ from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability
 from prebuild_tasks.reconcile.rules.state import compute_state
 from prebuild_tasks.reconcile.rules.wants import Quantities
+from prebuild_tasks.remedy_commands import StartCommands, spell
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 MINUTE = timedelta(minutes=1)

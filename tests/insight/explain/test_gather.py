@@ -12,8 +12,6 @@ from sqlalchemy import event, update
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.cli.json_views import explained_json
-from prebuild_tasks.cli.remedies import start_commands
-from prebuild_tasks.cli.remedy_commands import spell
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import NotFoundError
@@ -25,7 +23,9 @@ from prebuild_tasks.pools.operations import pause, unblock
 from prebuild_tasks.reconcile import loop
 from prebuild_tasks.reconcile.locks import Locks
 from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.remedy_commands import spell
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.start_commands import start_commands
 from prebuild_tasks.workspaces.release import end_workspace
 from tests.support.builders import (
     PRESET,

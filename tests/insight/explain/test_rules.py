@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from prebuild_tasks.cli.remedies import why_of
 from prebuild_tasks.insight.explain.facts import (
     Activation,
     Facts,
@@ -24,6 +23,7 @@ from prebuild_tasks.reconcile.rules.model import Counts, Lock
 from prebuild_tasks.reconcile.rules.reasons import Reason
 from prebuild_tasks.reconcile.rules.shortage import WorkerAvailability
 from prebuild_tasks.reconcile.rules.wants import Quantities
+from prebuild_tasks.start_commands import why_of
 from tests.insight.explain.cases import CASES, MINUTE, NOW, UNREADY, commands, facts
 
 

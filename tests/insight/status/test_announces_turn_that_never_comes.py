@@ -8,7 +8,6 @@ pool that had used its share of the organization's limit: "its next turn creates
 
 from __future__ import annotations
 
-from prebuild_tasks.cli.remedy_commands import spell
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.explain.gather import Explained, explain_preset
@@ -17,6 +16,7 @@ from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.operations import invalidate
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.reconcile.rules.reasons import Reason
+from prebuild_tasks.remedy_commands import spell
 from tests.support.builders import PRESET, declare, fill, staffed, turn
 from tests.support.pool_files import load_text
 

@@ -16,8 +16,9 @@ from prebuild_tasks.errors import EventsGoneError, UnreachableError
 from prebuild_tasks.events import Event as LogEvent
 from prebuild_tasks.events import LoggedEvent
 from prebuild_tasks.model.event_kinds import EventKind
-from prebuild_tasks.web.api import streams
-from prebuild_tasks.web.api.streams import BEHIND_MAX, EventStreams, ReadLog, encode_event
+from prebuild_tasks.web.api import open_streams, streams
+from prebuild_tasks.web.api.open_streams import BEHIND_MAX
+from prebuild_tasks.web.api.streams import EventStreams, ReadLog, encode_event
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def test_a_log_that_cannot_be_read_delays_and_loses_nothing() -> None:
 
 
 def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(open_streams, "HEARTBEAT", 0.0)
 
     async def body(stage: Stage) -> None:
         async with stage.listening() as stream, asyncio.timeout(10):

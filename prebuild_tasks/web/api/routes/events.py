@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Send
-from starlette.types import Scope as AsgiScope
+from starlette.responses import Response
 
 from prebuild_tasks.access import Scope
 from prebuild_tasks.errors import EventsGoneError, InputError, NotFoundError
@@ -33,13 +30,12 @@ from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.event_answers import EventPageAnswer
 from prebuild_tasks.web.api.links import EVENTS
 from prebuild_tasks.web.api.models import EventsQuery
-from prebuild_tasks.web.api.operations import CUT, EVENT_STREAM, AnswerDoc, Operation
+from prebuild_tasks.web.api.operations import EVENT_STREAM, AnswerDoc, Operation
 from prebuild_tasks.web.api.problems import problem
+from prebuild_tasks.web.api.stream_response import StreamResponse, cut_of
 
 LAST_EVENT_ID = "last-event-id"
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-"""A proxy that collected the answer first would show nothing until its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +89,7 @@ async def _stream(call: Call, selection: EventSelection, after: int | None) -> R
     places, key = call.door.places, call.principal.key
     places.take(key, call.principal.name)
     # Nothing is awaited from here until the response is sent, which gives the place back.
-    return _Stream(_events(call, selection, begin), lambda: places.leave(key))
+    return StreamResponse(_events(call, selection, begin), lambda: places.leave(key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,49 +120,9 @@ async def _events(call: Call, selection: EventSelection, begin: _Begin) -> Async
         yield b"event: reset\ndata: %s\n\n" % json.dumps({"oldest": begin.oldest}).encode()
     await door.after_answer(call.principal)  # the answer may have no end for days
     until = door.token_watch.unless_ended(token, door.stopping.wait())
-    async with aclosing(door.streams.listen(selection, begin.after, until, _cut(call))) as chunks:
+    async with aclosing(door.streams.listen(selection, begin.after, until, cut_of(call.request))) as chunks:
         async for chunk in chunks:
             yield chunk
-
-
-def _cut(call: Call) -> Callable[[], object]:
-    """Return what breaks the connection; without a server, what cancels the task that sends."""
-    if extension := (call.request.scope.get("extensions") or {}).get(CUT):
-        abort: Callable[[], object] = extension["abort"]
-        return abort
-    task = asyncio.current_task()
-    return task.cancel if task else bool
-
-
-class _Stream(StreamingResponse):
-    """A stream, which takes a place."""
-
-    media_type = EVENT_STREAM
-
-    def __init__(self, chunks: AsyncIterator[bytes], leave: Callable[[], None]) -> None:
-        """Take what is sent, and what gives the place back."""
-        super().__init__(chunks, headers=_HEADERS)
-        self._leave = leave
-
-    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Send the stream."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._leave()
-
-    async def stream_response(self, send: Send) -> None:
-        """Send the chunks."""
-        try:
-            await super().stream_response(send)
-        finally:
-            await asyncio.shield(self._close())
-
-    async def _close(self) -> None:
-        """End what makes the chunks at once, and not when the garbage collector finds it."""
-        closing = getattr(self.body_iterator, "aclose", None)
-        if closing:
-            await closing()
 
 
 _PAGE: JsonObject = {"items": [examples.LOGGED_EVENT], "next": 1042}

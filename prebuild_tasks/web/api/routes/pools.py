@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from starlette.responses import Response
 
-from prebuild_tasks import pools
 from prebuild_tasks.access import Scope
 from prebuild_tasks.insight import (
     ListedPool,
@@ -20,7 +19,6 @@ from prebuild_tasks.insight import (
     read_pool,
 )
 from prebuild_tasks.json_views import fields_of, to_json
-from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.json_values import JsonValue
 from prebuild_tasks.pools import OperationResult
 from prebuild_tasks.web.api import examples
@@ -39,7 +37,15 @@ from prebuild_tasks.web.api.links import POOLS
 from prebuild_tasks.web.api.lists import Sort, after, page
 from prebuild_tasks.web.api.models import Nothing, PauseBody, PoolsQuery, ReportQuery
 from prebuild_tasks.web.api.operations import AnswerDoc, Operation
-from prebuild_tasks.web.api.problems import ProblemError, remedy_json, unusable
+from prebuild_tasks.web.api.pool_changes import (
+    PoolRequest,
+    ask_for_turn,
+    invalidate_as_asked,
+    pause_as_asked,
+    resume_as_asked,
+    unblock_as_asked,
+)
+from prebuild_tasks.web.api.problems import remedy_json
 from prebuild_tasks.web.views import explanation_json, report_json
 
 _ONE = POOLS + "/{template}/{preset}"
@@ -102,47 +108,32 @@ async def pause(call: Call) -> Response:
     """Pause a pool, or all of them."""
     name = await _find_any(call)
     call.query(Nothing)
-    request = _mark(call, name)
-    body, actor = call.body(PauseBody), call.actor()
-    seconds = parse_duration(body.duration) if body.duration else None
-    return await _operate(
-        call,
-        lambda: pools.pause(
-            call.runtime.database,
-            name,
-            actor=actor,
-            reason=body.reason,
-            until=body.until,
-            seconds=seconds,
-            request=request,
-            reach=call.principal.reach,
-        ),
-    )
+    asked, body = _asked(call, name, _mark(call, name)), call.body(PauseBody)
+    return await _operate(call, lambda: pause_as_asked(asked, body))
 
 
 async def resume(call: Call) -> Response:
     """End the pause of a pool, or of everything."""
     name = await _find_any(call)
     call.query(Nothing)
-    request = _mark(call, name)
-    database, reach = call.runtime.database, call.principal.reach
-    return await _operate(call, lambda: pools.resume(database, name, actor=call.actor(), request=request, reach=reach))
+    asked = _asked(call, name, _mark(call, name))
+    return await _operate(call, lambda: resume_as_asked(asked))
 
 
 async def unblock(call: Call) -> Response:
     """Let a pool build again after failures."""
     name = await _find(call)
     call.query(Nothing)
-    database, reach = call.runtime.database, call.principal.reach
-    return await _operate(call, lambda: pools.unblock(database, name, actor=call.actor(), reach=reach))
+    asked = _asked(call, name)
+    return await _operate(call, lambda: unblock_as_asked(asked))
 
 
 async def invalidate(call: Call) -> Response:
     """Replace every prebuild of a pool."""
     name = await _find(call)
     call.query(Nothing)
-    database, reach = call.runtime.database, call.principal.reach
-    return await _operate(call, lambda: pools.invalidate(database, name, actor=call.actor(), reach=reach))
+    asked = _asked(call, name)
+    return await _operate(call, lambda: invalidate_as_asked(asked))
 
 
 async def reconcile(call: Call) -> Response:
@@ -150,8 +141,7 @@ async def reconcile(call: Call) -> Response:
     name = _name(call) if _is_of_one(call) else ""
     preset_id = await _find_id(call, name) if name else None
     call.query(Nothing)
-    if not await call.door.redis.request_turn(preset_id, name):
-        raise ProblemError(unusable("Redis did not take the message"))
+    await ask_for_turn(call.door.redis, preset_id, name)
     return call.answer({"requested": name or "all"})
 
 
@@ -179,6 +169,10 @@ async def _operate(call: Call, change: Callable[[], OperationResult]) -> Respons
 
     body, replayed = await call.in_thread(work)
     return call.answer(body, headers=REPLAYED if replayed else None)
+
+
+def _asked(call: Call, name: str, mark: str = "") -> PoolRequest:
+    return PoolRequest(runtime=call.runtime, pool=name, actor=call.actor(), reach=call.principal.reach, mark=mark)
 
 
 def _mark(call: Call, name: str) -> str:

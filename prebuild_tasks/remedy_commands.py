@@ -1,7 +1,6 @@
-"""Spell remedies as commands and options, for people at a terminal.
+"""Spell remedies as commands and options, for people at a terminal, or who read of them in a page.
 
-The `celery` command, too, tells a person what to run when it refuses a setting: `worker.config` is the one module below
-the command line that imports this one.
+It stands below the faces, because the `celery` command, too, tells a person what to run when it refuses a setting.
 """
 
 from __future__ import annotations

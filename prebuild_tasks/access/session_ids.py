@@ -1,0 +1,50 @@
+"""The ids of sessions, the codes that begin one, and the tokens of its forms."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+
+_SESSION_START, _CODE_START = "pbs_", "pbc_"
+"""The first characters of every id and of every code, by which scanners for leaked secrets recognize one."""
+_BYTES = 32
+_SESSION, _CODE = (re.compile(rf"{start}[A-Za-z0-9_-]{{43}}", re.ASCII) for start in (_SESSION_START, _CODE_START))
+_FORM_TOKEN = re.compile(r"([0-9a-f]{32})([0-9a-f]{64})", re.ASCII)
+"""A random part, and the signature over it."""
+
+
+def new_session_id() -> str:
+    """Return a random id of a session."""
+    return _SESSION_START + secrets.token_urlsafe(_BYTES)
+
+
+def is_session_id(text: str) -> bool:
+    """Return whether a text has the form of a session's id."""
+    return _SESSION.fullmatch(text) is not None
+
+
+def new_code() -> str:
+    """Return a random code."""
+    return _CODE_START + secrets.token_urlsafe(_BYTES)
+
+
+def is_code(text: str) -> bool:
+    """Return whether a text has the form of a code."""
+    return _CODE.fullmatch(text) is not None
+
+
+def form_token(session_id: str) -> str:
+    """Return a token for the forms of a session: another one each time, so that no compressed page betrays it."""
+    nonce = secrets.token_hex(16)
+    return nonce + _signature(session_id, nonce)
+
+
+def is_form_token(text: str, session_id: str) -> bool:
+    """Return whether a text is a token for the forms of a session."""
+    parts = _FORM_TOKEN.fullmatch(text)
+    return parts is not None and hmac.compare_digest(parts[2], _signature(session_id, parts[1]))
+
+
+def _signature(session_id: str, nonce: str) -> str:
+    return hmac.digest(session_id.encode(), f"form {nonce}".encode(), "sha256").hex()

@@ -1,0 +1,196 @@
+"""The buttons that change a pool: each says first what it will do, and does it once that is confirmed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from prebuild_tasks import pools, upkeep
+from prebuild_tasks.errors import InputError
+from prebuild_tasks.insight import explain_preset, find_pool
+from prebuild_tasks.model.text import number
+from prebuild_tasks.pools import OperationResult
+from prebuild_tasks.web.api.models import PauseBody
+from prebuild_tasks.web.api.pool_changes import (
+    PoolRequest,
+    ask_for_turn,
+    invalidate_as_asked,
+    pause_as_asked,
+    resume_as_asked,
+    unblock_as_asked,
+)
+from prebuild_tasks.web.api.problems import ProblemError
+from prebuild_tasks.web.page import effects
+from prebuild_tasks.web.page.effects import Effects, PoolBefore
+from prebuild_tasks.web.page.kinds import Form, may_open
+from prebuild_tasks.web.page.values import FormInstant, read_values
+from prebuild_tasks.web.page.visit import Visit
+
+POOL_PATH = "/pools/{template}/{preset}"
+CONFIRM = "confirm"
+"""The field whose presence confirms."""
+
+
+class _PauseFields(PauseBody):
+    """The reason and the end of a pause, as a form sends them."""
+
+    until: FormInstant | None = None
+
+
+_NO_FIELDS = _PauseFields()
+_TURN = "reconcile"
+"""The action that asks for a turn, and changes nothing by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolAction:
+    """A button of a pool."""
+
+    name: str
+    """The last part of its path."""
+    label: str
+    effects: Effects
+    done: str
+    """What the page of the pool says afterwards, by its key in `DONE`."""
+    not_done: str = ""
+    """What it says if nothing was changed."""
+    takes_pause: bool = False
+    """Whether its form has the fields of a pause."""
+
+
+ACTIONS = (
+    PoolAction(name="pause", label="Pause", effects=effects.pause_effects, takes_pause=True, done="paused"),
+    PoolAction(name="resume", label="Resume", effects=effects.resume_effects, done="resumed", not_done="not_paused"),
+    PoolAction(
+        name="unblock", label="Unblock", effects=effects.unblock_effects, done="unblocked", not_done="not_blocked"
+    ),
+    PoolAction(name="invalidate", label="Invalidate", effects=effects.invalidate_effects, done="invalidated"),
+    PoolAction(name=_TURN, label="Reconcile", effects=effects.reconcile_effects, done="turn_requested"),
+)
+
+
+async def named_pool(visit: Visit) -> str:
+    """Return the name of the pool in the path. Raises NotFoundError, also for one that is out of reach."""
+    name = "/".join((visit.named("template"), visit.named("preset")))
+    await visit.in_thread(lambda: find_pool(visit.door.runtime.database, visit.principal.reach, name))
+    return name
+
+
+def pool_path_of(visit: Visit) -> str:
+    """Return the path of the pool that the request names."""
+    return "/".join(("/pools", *(quote(visit.named(part), safe="") for part in ("template", "preset"))))
+
+
+async def _ask_or_do(action: PoolAction, visit: Visit) -> Response:
+    name = await named_pool(visit)
+    try:
+        fields = read_values(_PauseFields, visit.fields) if action.takes_pause else _NO_FIELDS
+    except ProblemError as error:
+        return await _ask(action, visit, name, failed=error.details.detail)
+    if CONFIRM not in visit.fields:
+        return await _ask(action, visit, name, fields)
+    try:
+        changed = await _do(action, visit, name, fields)
+    except InputError as error:
+        return await _ask(action, visit, name, fields, failed=error.message)
+    return visit.go(f"{pool_path_of(visit)}?done={action.done if changed else action.not_done}")
+
+
+async def _ask(
+    action: PoolAction, visit: Visit, name: str, fields: PauseBody = _NO_FIELDS, *, failed: str = ""
+) -> Response:
+    database, settings, reach = visit.door.runtime.database, visit.door.settings, visit.principal.reach
+
+    def read() -> PoolBefore:
+        explained = explain_preset(database, settings, None, name, reach)
+        return PoolBefore(explained, pools.would_invalidate(database, name, reach))
+
+    before = await visit.in_thread(read)
+    sent = {key: visit.fields.get(key, "") for key in PauseBody.model_fields} if action.takes_pause else {}
+    if fields.until:  # as the field of the form takes it
+        sent["until"] = f"{fields.until:%Y-%m-%dT%H:%M:%S}"
+    return visit.show(
+        "confirm",
+        422 if failed else 200,
+        title=f"{action.label} {name}?",
+        label=action.label,
+        action=f"{pool_path_of(visit)}/{action.name}",
+        back=pool_path_of(visit),
+        effects=() if failed else action.effects(before, fields),
+        fields=sent,
+        failed=failed,
+        danger=action.name == "invalidate",
+    )
+
+
+async def _do(action: PoolAction, visit: Visit, name: str, fields: PauseBody) -> bool:
+    """Do what was confirmed, and return whether anything was changed."""
+    runtime, reach = visit.door.runtime, visit.principal.reach
+    if action.name == _TURN:
+        preset_id = await visit.in_thread(lambda: find_pool(runtime.database, reach, name))
+        await ask_for_turn(visit.door.redis, preset_id, name)
+        return True
+    asked = PoolRequest(runtime=runtime, pool=name, actor=visit.actor(), reach=reach)
+
+    def work() -> bool:
+        done = _change(action, asked, fields)
+        visit.send_later(done.follow_up)
+        return done.changed or not action.not_done
+
+    return await visit.in_thread(work)
+
+
+def _change(action: PoolAction, asked: PoolRequest, fields: PauseBody) -> OperationResult:
+    match action.name:
+        case "pause":
+            return pause_as_asked(asked, fields)
+        case "resume":
+            return resume_as_asked(asked)
+        case "unblock":
+            return unblock_as_asked(asked)
+        case _:
+            return invalidate_as_asked(asked)
+
+
+async def _confirm_sweep(visit: Visit) -> Response:
+    """Confirm what sweeps hold back, or ask whether to."""
+    database = visit.door.runtime.database
+    if CONFIRM in visit.fields:
+        confirmed = await visit.in_thread(lambda: upkeep.confirm(database, actor=visit.actor()))
+        return visit.go(f"/health?done={'sweep_confirmed' if confirmed else 'nothing_to_confirm'}")
+    waiting = await visit.in_thread(lambda: upkeep.waiting(database))
+    told = (
+        f"{number(waiting, 'stray or missing prebuild')} held back, because there are suspiciously many.",
+        "The next sweep removes the strays, and replaces the missing prebuilds as lost.",
+    )
+    return visit.show(
+        "confirm",
+        title="Confirm what sweeps hold back?",
+        label="Confirm",
+        action=SWEEP.path,
+        back="/health",
+        effects=told if waiting else ("Nothing waits for a confirmation.",),
+        fields={},
+        failed="",
+        danger=True,
+    )
+
+
+SWEEP = Form(path="/sweep/confirm", handle=_confirm_sweep, sees_all=True)
+POOL_FORMS = tuple(
+    Form(path=f"{POOL_PATH}/{action.name}", handle=partial(_ask_or_do, action), of_pools=True) for action in ACTIONS
+)
+FORMS = (*POOL_FORMS, SWEEP)
+
+
+def may_change_pools(visit: Visit) -> bool:
+    """Return whether who asks gets the buttons of pools."""
+    return may_open(POOL_FORMS[0], visit.session)
+
+
+def may_confirm_sweep(visit: Visit) -> bool:
+    """Return whether who asks may confirm what sweeps hold back."""
+    return may_open(SWEEP, visit.session)

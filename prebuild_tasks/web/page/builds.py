@@ -1,0 +1,103 @@
+"""The list of builds, and one of them with its output, which can be followed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from starlette.responses import Response
+
+from prebuild_tasks.insight import BuildView, CreatedKey, LogPage, build_log, list_builds, read_build
+from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.web.api.lists import Sort
+from prebuild_tasks.web.api.models import BuildsQuery
+from prebuild_tasks.web.api.problems import problem
+from prebuild_tasks.web.page.ansi import LogMarkup
+from prebuild_tasks.web.page.kinds import Page
+from prebuild_tasks.web.page.listing import Order, created_key, created_position, list_page
+from prebuild_tasks.web.page.values import read_values
+from prebuild_tasks.web.page.visit import Visit
+
+_LIST = "/builds"
+_ORDER: Order[BuildView, CreatedKey] = Order(
+    Sort("builds", 2), lambda row: created_position(row.created_at, row.build), created_key
+)
+LOG_SHOWN = 1_000_000
+"""The most characters of an output that a page begins with, but for the line that they begin in."""
+
+_NUMBERS = re.compile(r"\d{1,9}\.\d{1,9}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """A piece of an output as markup."""
+
+    markup: Markup
+    after: str
+    """The cursor of the next piece."""
+    ended: bool
+    """Whether no more will come."""
+    hidden: int = 0
+    """The characters before it that are not shown."""
+
+
+async def show_builds(visit: Visit) -> Response:
+    """Show the builds within reach, newest first."""
+    query = read_values(BuildsQuery, visit.query)
+    database, reach = visit.door.runtime.database, visit.principal.reach
+    listing = await list_page(
+        visit, query, _ORDER,
+        lambda start, limit: list_builds(
+            database, reach, start, limit, preset=query.preset, status=query.status or ""
+        ),
+    )  # fmt: skip
+    return visit.show("builds", listing=listing, shown=query, statuses=[status.value for status in BuildStatus])
+
+
+async def show_build(visit: Visit) -> Response:
+    """Show a build and its output so far."""
+    name, database, reach = visit.named("id"), visit.door.runtime.database, visit.principal.reach
+    row = await visit.in_thread(lambda: read_build(database, name, reach))
+    page = await visit.in_thread(lambda: build_log(database, row.build, (0, 0), reach))
+    return visit.show("build", row=row, log=log_piece(page, LogMarkup()))
+
+
+async def show_log(visit: Visit) -> Response:
+    """Answer with what a build wrote after a cursor, as an element to be appended."""
+    name, database, reach = visit.named("id"), visit.door.runtime.database, visit.principal.reach
+    position, markup = _read_cursor(visit.query.get("after", "0.0"))
+    page = await visit.in_thread(lambda: build_log(database, name, position, reach))
+    return visit.part("log", "log_piece", log_piece(page, markup))
+
+
+def log_piece(page: LogPage, markup: LogMarkup) -> LogPiece:
+    """Return a part of an output as markup, which goes on where `markup` was."""
+    text, hidden = page.text, 0
+    if len(text) > LOG_SHOWN:
+        hidden = text.rfind("\n", 0, len(text) - LOG_SHOWN) + 1
+        text = text[hidden:]
+    shown = markup.add(text)
+    if page.ended:
+        shown += markup.end()
+    attempt, number = page.cursor
+    return LogPiece(shown, f"{attempt}.{number}.{markup.state}", page.ended, hidden)
+
+
+def _read_cursor(cursor: str) -> tuple[tuple[int, int], LogMarkup]:
+    """Return the position of a cursor `A.S`, and the state of the text there, if it has that too."""
+    try:
+        attempt, number, *state = cursor.split(".", 2)
+        if not _NUMBERS.fullmatch(f"{attempt}.{number}"):
+            raise ValueError
+        return (int(attempt), int(number)), LogMarkup.at(state[0]) if state else LogMarkup()
+    except ValueError:
+        hint = "leave it out to begin anew"
+        raise problem(400, "malformed_cursor", "the cursor is not one of an output", hint=hint) from None
+
+
+PAGES = (
+    Page(path=_LIST, handle=show_builds, title="Builds"),
+    Page(path=_LIST + "/{id}", handle=show_build),
+    Page(path=_LIST + "/{id}/log", handle=show_log),
+)

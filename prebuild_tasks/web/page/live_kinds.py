@@ -1,0 +1,64 @@
+"""The description of a page that changes while it is open: what is read for it, and which parts show that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from prebuild_tasks.access import Principal, Reach, Scope
+from prebuild_tasks.web.api.door import Door
+from prebuild_tasks.web.page.parts import Part
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewer:
+    """Whoever sees the same of a page. Equal ones share all work."""
+
+    reach: Reach
+    scope: Scope
+    fields: tuple[tuple[str, str], ...] = ()
+    """Those of the page's query that decide what it shows, without the empty ones."""
+
+    def field(self, name: str) -> str:
+        """Return a field of the query; empty: it has none of this name."""
+        return dict(self.fields).get(name, "")
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRead:
+    """What a read is for."""
+
+    door: Door
+    subject: Hashable
+    """As the page's kind has it."""
+
+
+def _one_for_all(_: Viewer) -> Hashable:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveKind(Generic[V]):
+    """What a page shows, as it is read and as its parts show it."""
+
+    name: str
+    """As in `/live?kind=NAME`."""
+    read: Callable[[ViewRead], V]
+    """Reads the view, in a thread, for all viewers whose subject is the same."""
+    parts: Callable[[V, Viewer], Sequence[Part]]
+    """Returns what a viewer sees of it. Raises NotFoundError if that is nothing. It must be quick."""
+    fields: tuple[str, ...] = ()
+    """The fields of the page's query that decide what it shows."""
+    subject: Callable[[Viewer], Hashable] = _one_for_all
+    """Returns what has to be read for a viewer. By default, one read is for all."""
+
+    def viewer(self, principal: Principal, query: Mapping[str, str]) -> Viewer:
+        """Return the viewer that a session is with a query."""
+        fields = tuple((name, value) for name in self.fields if (value := query.get(name, "")))
+        return Viewer(reach=principal.reach, scope=principal.scope, fields=fields)
+
+
+AnyKind = LiveKind[Any]

@@ -1,0 +1,82 @@
+"""The table of pools, those that lack most first, with its changes as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from starlette.responses import Response
+
+from prebuild_tasks.access import EVERYTHING, sees_preset
+from prebuild_tasks.insight import pool_lines
+from prebuild_tasks.web.page.kinds import Page
+from prebuild_tasks.web.page.live import read_live, show_live
+from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer, ViewRead
+from prebuild_tasks.web.page.parts import Part
+from prebuild_tasks.web.page.pool_rows import PoolFilter, TableRow, choices, pool_rows
+from prebuild_tasks.web.page.render import render_part
+from prebuild_tasks.web.page.visit import Visit, root_of
+
+LIST, SUMMARY, EMPTY = "pools", "pools-summary", "pools-empty"
+_KEPT = 20_000
+"""Rows whose HTML is kept: two versions of each in a large installation take some 20 MiB."""
+
+DrawnRow = tuple[TableRow, Part]
+"""A pool's row with its HTML, which is the same for everyone."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnPools:
+    """All pools, those that lack most first."""
+
+    rows: Sequence[DrawnRow]
+    root: str
+    """Begins every path."""
+
+
+async def show_pools(visit: Visit) -> Response:
+    """Show the pools within reach."""
+    drawn = await read_live(visit, POOLS)
+    viewer = POOLS.viewer(visit.principal, visit.query)
+    offered = choices([row for row, _ in _within_reach(drawn, viewer)])
+    return show_live(visit, POOLS, drawn, "pools", chosen=_filter(viewer), offered=offered)
+
+
+def _read(look: ViewRead) -> DrawnPools:
+    """Read all pools, and draw the rows that have changed. Former versions have no row of their own."""
+    door = look.door
+    lines = pool_lines(door.runtime.database, door.settings, EVERYTHING)
+    rows = pool_rows(line for line in lines if not line.status.superseded)
+    root = root_of(door)
+    return DrawnPools([(row, draw_row(row, root)) for row in rows], root)
+
+
+@lru_cache(_KEPT)
+def draw_row(row: TableRow, root: str) -> Part:
+    """Return a row as a part of the page, drawn once for all who see it until it changes."""
+    return Part(f"pool-{row.pool}", render_part("pool_row", "pool_row", row, root), LIST)
+
+
+def _parts(drawn: DrawnPools, viewer: Viewer) -> Sequence[Part]:
+    within = _within_reach(drawn, viewer)
+    shown = _filter(viewer)
+    rows = [part for row, part in within if shown.shows(row)] if shown else [part for _, part in within]
+    short = sum(row.shortfall > 0 for row, _ in within)
+    summary = render_part("pools_parts", "summary", len(within), short)
+    empty = render_part("pools_parts", "empty", len(within), len(rows), drawn.root)
+    return [Part(SUMMARY, summary), Part(EMPTY, empty), *rows]
+
+
+def _within_reach(drawn: DrawnPools, viewer: Viewer) -> Sequence[DrawnRow]:
+    if viewer.reach.is_everything:
+        return drawn.rows
+    return [(row, part) for row, part in drawn.rows if sees_preset(viewer.reach, row.organization, row.ref.pool)]
+
+
+def _filter(viewer: Viewer) -> PoolFilter:
+    return PoolFilter(viewer.field("q"), viewer.field("template"), viewer.field("organization"), viewer.field("reason"))
+
+
+POOLS = LiveKind(name="pools", read=_read, parts=_parts, fields=("q", "template", "organization", "reason"))
+PAGES = (Page(path="/pools", handle=show_pools, title="Pools", live=POOLS), Page(path="/", handle=show_pools))

@@ -1,0 +1,120 @@
+"""A request of somebody who is logged in: who asks, what is asked, and the ways to answer with a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from prebuild_tasks.access import Principal, Session, form_token
+from prebuild_tasks.errors import NotFoundError
+from prebuild_tasks.model.actors import Actor
+from prebuild_tasks.web.api.door import Door
+from prebuild_tasks.web.page import headers
+from prebuild_tasks.web.page.kinds import Page, may_open
+from prebuild_tasks.web.page.render import Frame, NavigationItem, html_response, render_page, render_part
+from prebuild_tasks.workspaces import FollowUp
+
+T = TypeVar("T")
+DONE: Mapping[str, str] = {
+    "logged_out": "You are logged out.",
+    "released": "The workspace is being deleted.",
+    "extended": "The end of the workspace was moved.",
+    "paused": "The pool is paused.",
+    "resumed": "The pool is no longer paused.",
+    "not_paused": "The pool was not paused by itself, so nothing was changed.",
+    "unblocked": "The pool builds again.",
+    "not_blocked": "The pool was not blocked, so nothing was changed.",
+    "invalidated": "The prebuilds of the pool are being replaced.",
+    "turn_requested": "The pool gets its turn now.",
+    "sweep_confirmed": "It is confirmed; the next sweep acts upon it.",
+    "nothing_to_confirm": "Nothing waited for a confirmation.",
+}
+"""What was done before this page, by the value of `done` in its query. Other texts are not shown."""
+
+
+class Visit:
+    """One request, after its session, its origin and its scope were checked."""
+
+    def __init__(
+        self, door: Door, request: Request, session: Session, fields: Mapping[str, str], navigation: tuple[Page, ...]
+    ) -> None:
+        """Take the request with its session, and the fields of its form."""
+        self.door, self.request, self.session, self.fields = door, request, session, fields
+        self._navigation = navigation
+        self.follow_up = FollowUp()
+        """What is sent after the answer, also after that of an error."""
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks."""
+        return self.session.principal
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query; of a name that it has twice, the last value."""
+        return self.request.query_params
+
+    def actor(self, subject: str = "") -> Actor:
+        """Return who acts, for the history, on behalf of the owner `subject` if there is one."""
+        return self.principal.acting_for(subject)
+
+    def named(self, part: str) -> str:
+        """Return a part of the path. Raises NotFoundError for one that nothing can be named."""
+        name = str(self.request.path_params[part])
+        if not name.isprintable():
+            raise NotFoundError(f"there is nothing named {name!r}")
+        return name
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Call a function that uses the database, in a thread."""
+        return await self.door.in_thread(work, self.principal.key)
+
+    def send_later(self, follow_up: FollowUp) -> None:
+        """Send a follow-up once the answer was sent."""
+        self.follow_up |= follow_up
+
+    def show(self, template: str, status: int = 200, **values: object) -> Response:
+        """Answer with a page."""
+        frame = frame_for(self.door, self.request, self.session, self._navigation)
+        return html_response(self.request, render_page(template, frame, **values), status)
+
+    def part(self, template: str, macro: str, *values: object) -> Response:
+        """Answer with a part of a page, which the script puts into it."""
+        return html_response(self.request, render_part(template, macro, *values))
+
+    def go(self, path: str) -> Response:
+        """Answer with the way to a path of this page, as after a form."""
+        return go_to(root_of(self.door), path)
+
+
+def root_of(door: Door) -> str:
+    """Return what begins every path in a browser: the path of the public URL."""
+    return urlsplit(door.base).path
+
+
+def go_to(root: str, path: str) -> Response:
+    """Return the answer that leads a browser to another page, by GET."""
+    return Response(status_code=303, headers={**headers.PAGE, "Location": root + path})
+
+
+def frame_for(door: Door, request: Request, session: Session | None, navigation: Sequence[Page]) -> Frame:
+    """Return what surrounds a page."""
+    flash = DONE.get(request.query_params.get("done", ""), "")
+    if session is None:
+        return Frame(root=root_of(door), flash=flash)
+    path = request.scope["path"]
+    shown = [page for page in navigation if may_open(page, session)]
+    items = [NavigationItem(page.title, page.path, _is_within(path, page.path)) for page in shown]
+    principal = session.principal
+    return Frame(
+        root=root_of(door), flash=flash, who=principal.name, scope=principal.scope.value,
+        form_token=form_token(session.id), navigation=items,
+    )  # fmt: skip
+
+
+def _is_within(path: str, page: str) -> bool:
+    return path == page or path.startswith(f"{page}/") or (path == "/" and page == "/pools")

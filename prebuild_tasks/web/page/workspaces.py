@@ -1,0 +1,149 @@
+"""The list of workspaces, one of them with its history, and the forms to give it back and to extend it."""
+
+from __future__ import annotations
+
+from secrets import token_urlsafe
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from prebuild_tasks.access import Scope
+from prebuild_tasks.errors import InputError
+from prebuild_tasks.insight import (
+    CreatedKey,
+    EventKey,
+    ListedEvent,
+    WorkspaceView,
+    list_history,
+    list_workspaces,
+    read_owned,
+)
+from prebuild_tasks.model.durations import parse_duration
+from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, WorkspaceState
+from prebuild_tasks.web.api.keys import request_mark
+from prebuild_tasks.web.api.lists import Sort, instant_of
+from prebuild_tasks.web.api.models import EndingQuery, ExtendBody, Name, PageQuery, WorkspacesQuery
+from prebuild_tasks.web.api.problems import ProblemError
+from prebuild_tasks.web.page.kinds import Form, Page, may_open
+from prebuild_tasks.web.page.listing import Order, created_key, created_position, list_page
+from prebuild_tasks.web.page.values import FormInstant, read_values
+from prebuild_tasks.web.page.visit import Visit
+from prebuild_tasks.workspaces import end_workspace, extend_once, extend_until
+
+_LIST = "/workspaces"
+_ONE = _LIST + "/{owner}/{name}"
+_ORDER: Order[WorkspaceView, CreatedKey] = Order(
+    Sort("workspaces", 2), lambda row: created_position(row.created_at, row.id), created_key
+)
+_EVENTS: Order[ListedEvent, EventKey] = Order(
+    Sort("history", 3),
+    lambda row: (row.key.at.isoformat(), row.key.kind, row.key.id),
+    lambda at: EventKey(instant_of(at[0]), at[1], at[2]),
+)
+
+
+class _ExtendFields(ExtendBody):
+    """The new end of a workspace, and the key by which a form that is sent twice extends it once."""
+
+    until: FormInstant | None = None
+    key: Name = ""
+
+
+async def show_workspaces(visit: Visit) -> Response:
+    """Show the workspaces within reach, oldest first."""
+    query = read_values(WorkspacesQuery, visit.query)
+    database, reach = visit.door.runtime.database, visit.principal.reach
+    listing = await list_page(
+        visit, query, _ORDER,
+        lambda start, limit: list_workspaces(
+            database, reach, start, limit,
+            owner=query.owner, preset=query.preset, state=query.state or "", name=query.name, workspace_id=query.id,
+        ),
+    )  # fmt: skip
+    return visit.show(
+        "workspaces",
+        listing=listing,
+        shown=query,
+        owner=visit.principal.owner,
+        states=[state.value for state in WorkspaceState],
+        may_act=may_open(RELEASE, visit.session),
+        prebuilds=PREBUILDS_OWNER,
+    )
+
+
+async def show_workspace(visit: Visit) -> Response:
+    """Show a workspace, with its history from the oldest event on."""
+    view = await _find(visit)
+    query = read_values(PageQuery, visit.query)
+    database, reach = visit.door.runtime.database, visit.principal.reach
+    events = await list_page(
+        visit, query, _EVENTS,
+        lambda start, limit: list_history(database, reach, view.owner, view.workspace, start, limit),
+    )  # fmt: skip
+    may_act = may_open(RELEASE, visit.session)
+    return visit.show("workspace", row=view, listing=events, may_act=may_act, prebuilds=PREBUILDS_OWNER)
+
+
+async def release(visit: Visit) -> Response:
+    """Give a claimed workspace back, or ask whether to."""
+    view = await _find(visit)
+    if "confirm" not in visit.fields:
+        return visit.show("release", row=view)
+    fields = read_values(EndingQuery, visit.fields)
+
+    def end() -> None:
+        ending = end_workspace(
+            visit.door.runtime.database, _name(view), workspace_id=fields.id, actor=visit.actor(view.owner),
+            reach=visit.principal.reach,
+        )  # fmt: skip
+        visit.send_later(ending.follow_up)
+
+    await visit.in_thread(end)
+    return visit.go(f"{_LIST}?done=released")
+
+
+async def extend(visit: Visit) -> Response:
+    """Move the end of a claimed workspace, or ask until when."""
+    view = await _find(visit)
+    if "confirm" not in visit.fields:
+        return _ask_until(visit, view)
+    try:
+        await _extend(visit, view, read_values(_ExtendFields, visit.fields))
+    except ProblemError as error:
+        return _ask_until(visit, view, failed=error.details.detail)
+    except InputError as error:
+        return _ask_until(visit, view, failed=error.message)
+    return visit.go(f"{_LIST}/{quote(view.owner)}/{quote(view.workspace)}?done=extended")
+
+
+async def _extend(visit: Visit, view: WorkspaceView, fields: _ExtendFields) -> None:
+    database, name, reach = visit.door.runtime.database, _name(view), visit.principal.reach
+    actor, until = visit.actor(view.owner), fields.until
+    if until is not None:
+        end = until  # which is not None in the closure, too
+        await visit.in_thread(lambda: extend_until(database, name, end, actor=actor, reach=reach))
+        return
+    mark = request_mark(visit.principal.key, fields.key or token_urlsafe())
+    seconds = parse_duration(fields.duration)
+    await visit.in_thread(lambda: extend_once(database, name, seconds, request=mark, actor=actor, reach=reach))
+
+
+def _ask_until(visit: Visit, view: WorkspaceView, *, failed: str = "") -> Response:
+    fields = {name: visit.fields.get(name, "") for name in ("duration", "until")}
+    return visit.show("extend", 422 if failed else 200, row=view, fields=fields, failed=failed, key=token_urlsafe(12))
+
+
+async def _find(visit: Visit) -> WorkspaceView:
+    """Return the workspace that the path names. Raises NotFoundError, also for one that is out of reach."""
+    owner, name = visit.named("owner"), visit.named("name")
+    return await visit.in_thread(lambda: read_owned(visit.door.runtime.database, visit.principal.reach, owner, name))
+
+
+def _name(view: WorkspaceView) -> str:
+    return f"{view.owner}/{view.workspace}"
+
+
+PAGES = (Page(path=_LIST, handle=show_workspaces, title="Workspaces"), Page(path=_ONE, handle=show_workspace))
+RELEASE = Form(path=f"{_ONE}/release", handle=release, scope=Scope.CLAIM)
+EXTEND = Form(path=f"{_ONE}/extend", handle=extend, scope=Scope.CLAIM)
+FORMS = (RELEASE, EXTEND)

@@ -1,0 +1,249 @@
+// Shows times in the viewer's zone, and what changes on a page while it is open. Pages work without this script.
+"use strict";
+
+const today = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const thisYear = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+const otherYear = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+function localTime(at, now) {
+  if (at.toDateString() === now.toDateString()) return today.format(at);
+  return (at.getFullYear() === now.getFullYear() ? thisYear : otherYear).format(at);
+}
+
+function showTimes(root) {
+  const now = new Date();
+  for (const element of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(element.dateTime);
+    if (!Number.isNaN(at.getTime())) element.textContent = localTime(at, now);
+  }
+}
+
+showTimes(document);
+
+// The rest keeps a page up to date. The tabs of a browser that show the same share one stream: the one that has the lock
+// reads it, and hands on what it gets. Only tabs that are seen take part.
+
+const main = document.querySelector("main[data-live]");
+const RETRY_MS = 3000; // after an answer without a stream, half to one and a half times as long
+const KEPT = "open"; // the attribute that people change
+
+// Makes an element like a new one, and leaves alone what is the same.
+function morph(old, fresh) {
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && name !== KEPT) old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value && name !== KEPT) old.setAttribute(name, value);
+  }
+  const had = [...old.childNodes], has = [...fresh.childNodes];
+  has.forEach((node, at) => {
+    const kept = had[at];
+    if (!kept) old.append(node);
+    else if (kept.nodeName !== node.nodeName || kept.id !== node.id) kept.replaceWith(node);
+    else if (node.nodeType === Node.ELEMENT_NODE) morph(kept, node);
+    else if (kept.data !== node.data) kept.data = node.data;
+  });
+  had.slice(has.length).forEach((node) => node.remove());
+}
+
+function parsed(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  showTimes(template.content);
+  return template.content.firstElementChild;
+}
+
+function place(element, list, after) {
+  const previous = after ? document.getElementById(after) : null;
+  if (element.parentNode === list && element.previousElementSibling === previous) return;
+  const next = previous ? previous.nextSibling : list.firstChild;
+  if (element.isConnected && list.moveBefore) list.moveBefore(element, next);
+  else list.insertBefore(element, next);
+}
+
+// Calls `act`, and gives back the focus and the selection that elements lose when they move.
+function keepingFocus(act) {
+  const focused = document.activeElement, selection = getSelection(), text = String(selection);
+  const { anchorNode, anchorOffset, focusNode, focusOffset } = selection;
+  act();
+  if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
+  if (text && String(selection) !== text && anchorNode.isConnected && focusNode.isConnected) {
+    const within = (node, offset) => Math.min(offset, node.data?.length ?? node.childNodes.length);
+    selection.setBaseAndExtent(anchorNode, within(anchorNode, anchorOffset), focusNode, within(focusNode, focusOffset));
+  }
+}
+
+// Calls `act`, and keeps in its place the first row on the screen that does not change.
+function keepingScroll(changed, act) {
+  const rows = scrollY > 0 ? [...main.querySelectorAll("[data-list] > *")] : [];
+  const seen = rows.find((row) => !changed.has(row.id) && row.getBoundingClientRect().bottom > 0);
+  const top = seen?.getBoundingClientRect().top;
+  act();
+  if (seen?.isConnected) scrollBy({ top: seen.getBoundingClientRect().top - top, behavior: "instant" });
+}
+
+// Shows a change: all parts, or those that are not as before, each with the one that it follows.
+function show({ all, gone = [], parts }) {
+  const changed = new Set([...gone, ...parts.map((part) => part.id)]);
+  keepingScroll(changed, () => keepingFocus(() => {
+    for (const id of gone) document.getElementById(id)?.remove();
+    for (const row of all ? main.querySelectorAll("[data-list] > *") : []) if (!changed.has(row.id)) row.remove();
+    for (const { id, within, after, html } of parts) {
+      const list = within ? document.getElementById(within) : null, fresh = parsed(html);
+      const element = document.getElementById(id) ?? fresh;
+      if (element !== fresh) morph(element, fresh);
+      if (list) place(element, list, after);
+    }
+  }));
+}
+
+// Returns all parts of this page, for a tab that has missed some.
+function everything() {
+  const rows = [...main.querySelectorAll("[data-list] > *")].map((row) => ({
+    id: row.id, within: row.parentNode.id, after: row.previousElementSibling?.id ?? "", html: row.outerHTML }));
+  const others = [...main.querySelectorAll("[data-part]")].map((part) => ({ id: part.id, within: "", html: part.outerHTML }));
+  return [...others, ...rows];
+}
+
+function showConnection({ since, over }) {
+  const place = document.getElementById("connection");
+  place.className = since || over ? "away" : "live";
+  place.textContent = over ? "Logged out. " : since ? `Disconnected since ${today.format(since)}, trying again` : "Live";
+  if (over) place.append(Object.assign(document.createElement("a"), { href: location.href, textContent: "Log in again" }));
+  place.hidden = false;
+}
+
+function watch() {
+  const address = new URL(main.dataset.live, location.href);
+  let state = address.searchParams.get("state"), since = null, leads = false, seen;
+  address.searchParams.delete("state");
+  const name = `prebuild:${address.pathname}${address.search}`, channel = new BroadcastChannel(name);
+
+  // Returns false if something was missed before.
+  function receive(change) {
+    if (change.is === state) return true;
+    if (!change.all && change.was !== state) return false;
+    show(change);
+    state = change.is;
+    return true;
+  }
+
+  function tell(connection) {
+    showConnection(connection);
+    channel.postMessage({ connection });
+  }
+
+  // Reads the stream until the signal.
+  function lead(signal) {
+    let source, timer;
+    const open = () => {
+      address.searchParams.set("state", state);
+      source = new EventSource(address);
+      source.onopen = () => tell({ since: since = null });
+      source.addEventListener("change", ({ data }) => {
+        const change = JSON.parse(data);
+        channel.postMessage({ change });
+        if (receive(change)) return;
+        source.close();
+        open();
+      });
+      source.addEventListener("over", () => {
+        source.close();
+        tell({ over: true });
+      });
+      source.onerror = async () => {
+        tell({ since: since ??= Date.now() });
+        if (source.readyState !== EventSource.CLOSED) return; // the browser tries again
+        const answer = await fetch(address, { redirect: "manual", signal }).catch(() => null);
+        answer?.body?.cancel();
+        if (answer?.type === "opaqueredirect") tell({ over: true });
+        else if (!signal.aborted) timer = setTimeout(open, RETRY_MS * (0.5 + Math.random()));
+      };
+    };
+    return new Promise((done) => {
+      signal.addEventListener("abort", () => {
+        leads = false;
+        clearTimeout(timer);
+        source.close();
+        done();
+      });
+      leads = true;
+      open();
+    });
+  }
+
+  channel.onmessage = ({ data: { change, connection, hello } }) => {
+    if (hello && leads) channel.postMessage({ change: { is: state, all: true, parts: everything() }, connection: { since } });
+    if (leads || document.hidden) return;
+    if (connection) showConnection(connection);
+    if (change && !receive(change)) channel.postMessage({ hello: true });
+  };
+
+  function follow() {
+    seen?.abort();
+    if (document.hidden) return;
+    seen = new AbortController();
+    const { signal } = seen;
+    channel.postMessage({ hello: true });
+    if (navigator.locks) navigator.locks.request(name, { signal }, () => lead(signal)).catch(() => {});
+    else lead(signal); // outside of a secure context each tab reads for itself
+  }
+
+  document.addEventListener("visibilitychange", follow);
+  follow();
+}
+
+if (main) watch();
+
+// The output of a build that has not ended: what it writes is appended.
+
+const output = document.querySelector("[data-follow]");
+const FOLLOW_MS = 1000;
+const FACTS = ["build-status", "build-facts", "log-state"]; // change as the build goes on
+
+async function asked(address) {
+  const answer = await fetch(address, { redirect: "manual" }).catch(() => null);
+  if (answer?.type === "opaqueredirect") showConnection({ over: true });
+  return answer;
+}
+
+async function showFacts() {
+  const answer = await asked(location.href);
+  if (!answer?.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  showTimes(fresh);
+  for (const id of FACTS) {
+    const old = document.getElementById(id), now = fresh.getElementById(id);
+    if (old && now) morph(old, document.importNode(now, true));
+    else old?.remove();
+  }
+}
+
+function append(piece) {
+  const page = document.scrollingElement, isAtEnd = page.scrollTop + innerHeight >= page.scrollHeight - 40;
+  output.append(piece);
+  if (isAtEnd) page.scrollTop = page.scrollHeight;
+}
+
+function followOutput() {
+  let after = output.lastElementChild.dataset.after, since = null, started = output.textContent !== "";
+  async function look() {
+    if (document.hidden) return document.addEventListener("visibilitychange", look, { once: true });
+    const answer = await asked(`${output.dataset.follow}?${new URLSearchParams({ after })}`);
+    if (answer?.type === "opaqueredirect") return;
+    if (answer?.ok) {
+      const piece = parsed(await answer.text());
+      after = piece.dataset.after;
+      if (piece.textContent) append(piece);
+      if ("ended" in piece.dataset) return showFacts();
+      if (piece.textContent && !started) await showFacts();
+      started ||= piece.textContent !== "";
+    }
+    showConnection({ since: since = answer?.ok ? null : since ?? Date.now() });
+    setTimeout(look, FOLLOW_MS);
+  }
+  document.getElementById("log-state").textContent = "What the build writes is shown as it comes.";
+  look();
+}
+
+if (output && !("ended" in output.lastElementChild.dataset)) followOutput();

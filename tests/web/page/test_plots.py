@@ -1,0 +1,196 @@
+"""The plots and the schedule of one pool: their numbers, and drawings that hold them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from sqlalchemy import event
+
+import prebuild_tasks
+from prebuild_tasks.access import EVERYTHING, Reach
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import InputError, NotFoundError
+from prebuild_tasks.insight import PoolCurves, PoolWeek, SizeSpan, compile_report, pool_curves, pool_week
+from prebuild_tasks.web.page.bands import week_band
+from prebuild_tasks.web.page.plots import Plot, PlotKey, PlotTable, plots
+from tests.support.builders import PRESET, declare
+from tests.support.past import PastEvents, two_busy_days
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+AT = datetime(2026, 3, 28, 10, 40, tzinfo=UTC)  # the clocks of Berlin change in the night that follows
+TEMPLATES = Path(prebuild_tasks.__file__).parent / "web" / "templates" / "page"
+EVIL = "<script>alert(1)</script>\u202e\x00"
+
+
+def curves(database: Database, settings: Settings, period: timedelta = DAY) -> PoolCurves:
+    return pool_curves(database, settings, EVERYTHING, PRESET, period)
+
+
+def drawing(plot: Plot) -> ET.Element:
+    """Return the drawing, after a look at what every drawing must be."""
+    root = ET.fromstring(plot.drawing)
+    assert "style" not in {name for element in root.iter() for name in element.attrib}
+    assert {element.tag for element in root.iter()} <= {
+        "svg",
+        "g",
+        "title",
+        "text",
+        "line",
+        "rect",
+        "polyline",
+        "circle",
+    }
+    assert root.get("aria-label")
+    assert root.get("role") == "img"
+    _, _, width, height = (float(n) for n in root.get("viewBox", "").split())
+    for name, most in (("x", width), ("cx", width), ("x2", width), ("y", height), ("cy", height), ("height", height)):
+        values = [float(element.get(name, "0")) for element in root.iter()]
+        assert 0 <= min(values) <= max(values) <= most, name
+    return root
+
+
+def texts(root: ET.Element, css_class: str) -> list[str]:
+    return [element.text or "" for element in root.iter("text") if element.get("class") == css_class]
+
+
+def test_every_plot_has_a_title_axes_and_the_same_numbers_as_a_table(database: Database, settings: Settings) -> None:
+    two_busy_days(database, settings)
+    for period in (DAY, 7 * DAY):
+        made = plots(curves(database, settings, period))
+        titles = ["Eligible and desired", "Claims and misses", "Hit rate", "Time to ready"]
+        assert [plot.title for plot in made][:4] == titles
+        assert made[4].title in ("Idle cost", "Idle hours")
+        for plot in made:
+            ticks = texts(drawing(plot), "tick")
+            assert "UTC" in ticks
+            assert len(ticks) > 5, "values and times"
+            assert plot.table.headings[0] == "From"
+            assert plot.table.rows
+            assert {len(row) for row in plot.table.rows} == {len(plot.table.headings)}
+
+
+def test_a_figure_holds_the_drawing_and_the_table() -> None:
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    environment.filters["time"] = lambda at: f"<{at}>"
+    figure = environment.get_template("plots.html.j2").module.figure  # type: ignore[attr-defined]
+    table = PlotTable(("From", EVIL), ((AT, "1"), ("Sat", EVIL)))
+    html = figure(Plot(EVIL, Markup("<svg></svg>"), table, (PlotKey("hit", EVIL),), EVIL))
+    root = ET.fromstring(html.replace("\x00", ""))
+    assert [element.tag for element in root.iter() if element.tag in ("svg", "script")] == ["svg"]
+    assert html.count("&lt;script&gt;") == 8
+    assert f"&lt;{AT}&gt;" in html
+    assert "style=" not in html
+
+
+def test_claims_are_those_of_the_report(database: Database, settings: Settings) -> None:
+    two_busy_days(database, settings)
+    report = compile_report(database, settings, since=lambda now: now - 7 * DAY, preset=PRESET)
+    made = curves(database, settings, 7 * DAY)
+    assert sum(hits for _, hits, _ in made.hits) == report.total.hits > 0
+    assert sum(misses for _, _, misses in made.hits) == report.total.misses
+    assert [value for _, value in made.ready] == [value for _, value in report.ready_curve]
+    assert sum(point.idle_hours for point in made.stock) == pytest.approx(report.total.idle_hours)
+
+
+def test_stock_is_the_mean_of_each_span(database: Database, settings: Settings) -> None:
+    declare(database, settings, 2, extra="cost_per_hour: 0.5")
+    past = PastEvents(database)
+    past.installed(past.now - 30 * DAY)
+    begin = (past.now - 20 * HOUR).replace(minute=0, second=0, microsecond=0)
+    past.workspace(begin - 3 * DAY, ready=begin - 2 * DAY, claimed=begin + HOUR / 2)
+    past.workspace(begin, ready=begin + HOUR / 4, gone=begin + 2 * HOUR)
+    past.workspace(begin, ready=begin + 3 * HOUR)
+    past.workspace(begin, ready=None)
+    past.write()
+    made = curves(database, settings)
+    stock = {point.at: point for point in made.stock}
+    means = [stock[begin + n * HOUR].eligible for n in range(-1, 5)]
+    assert means == pytest.approx([1, 0.5 + 0.75, 1, 0, 1, 1], abs=0.001)
+    assert stock[begin].idle_cost == pytest.approx(1.25 * 0.5, abs=0.001)
+    assert made.stock[-1].eligible == pytest.approx(1, abs=0.01), "a span that is not over counts as far as it is"
+    assert made.stock[0].eligible == pytest.approx(1, abs=0.01)
+    assert [span.desired for span in made.desired] == [2]
+    assert plots(made)[0].table.rows[-1][1:] == ("1.0", "2")
+
+
+def test_a_pool_without_a_past_has_sentences_instead_of_drawings(database: Database, settings: Settings) -> None:
+    declare(database, settings, 0)
+    made = plots(curves(database, settings))
+    assert [plot.drawing.startswith("<p") for plot in made] == [False, True, True, True, True]
+    drawing(made[0])
+
+
+def test_the_number_of_statements_is_fixed(database: Database, settings: Settings) -> None:
+    declare(database, settings, 0)
+    sent: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *args: sent.append(args[2]))
+    curves(database, settings)
+    before = len(sent)
+    two_busy_days(database, settings)
+    sent.clear()
+    curves(database, settings, 7 * DAY)
+    assert len(sent) == before
+
+
+@pytest.mark.parametrize("name", ["dev/none", EVIL, "", "dev/small@v9", "ops/small"])
+def test_what_is_not_there_or_out_of_reach(database: Database, settings: Settings, name: str) -> None:
+    declare(database, settings, 0)
+    reach = Reach(presets=("dev/large",))
+    for asked, within in ((name, EVERYTHING), (PRESET, reach)):
+        with pytest.raises((NotFoundError, InputError)):
+            pool_curves(database, settings, within, asked, DAY)
+        with pytest.raises((NotFoundError, InputError)):
+            pool_week(database, within, asked)
+
+
+def test_the_week_follows_the_schedules(database: Database, settings: Settings) -> None:
+    schedules = 'schedules: [{cron: "* 8-18 * * 1-5", desired: 10}, {cron: "* * * * 6", desired: 0}]'
+    declare(database, settings, 1, extra=f"timezone: Europe/Berlin, {schedules}")
+    week = pool_week(database, EVERYTHING, PRESET)
+    assert (week.base, week.schedules, week.usable, week.timezone) == (1, 2, True, "Europe/Berlin")
+    assert [a.until for a in week.spans[:-1]] == [b.since for b in week.spans[1:]]
+    assert week.spans[-1].until - week.spans[0].since == timedelta(days=7)
+    assert {span.desired for span in week.spans} == {0, 1, 10}
+    busy = sum((span.until - span.since for span in week.spans if span.desired == 10), timedelta())
+    assert busy == 5 * 11 * HOUR
+    root = drawing(plot := week_band(week))
+    assert texts(root, "size").count("10") >= 5
+    assert any(re.fullmatch(r"[A-Z][a-z]{2} \d\d [A-Z][a-z]{2}", text) for text in texts(root, "tick"))
+    assert len(plot.table.rows) == len(week.spans)
+    assert "Europe/Berlin" in plot.title
+    assert plot.note == "1 while no schedule applies."
+
+
+def band(*spans: tuple[int, int, int], timezone: str = "UTC", schedules: int = 1, usable: bool = True) -> Plot:
+    made = tuple(SizeSpan(AT + a * HOUR, AT + b * HOUR, desired) for a, b, desired in spans)
+    return week_band(PoolWeek(made, timezone, 3, schedules, usable))
+
+
+def test_a_band_where_the_clocks_change_names_every_day_once() -> None:
+    plot = band((0, 24, 3), (24, 168, 200), timezone="Europe/Berlin")
+    days = [text for text in texts(drawing(plot), "tick") if " " in text]
+    assert [day[:3] for day in days] == ["Sat", "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
+    assert (days[1], days[-1]) == ("Sun 29 Mar", "Sat 04 Apr")
+    assert plot.table.rows[0] == ("Sat 28 Mar 11:40", "Sun 29 Mar 12:40", "3")
+
+
+@pytest.mark.parametrize(
+    ("plot", "note"),
+    [
+        (band((0, 168, 3), schedules=0), "It has no schedules: 3 at all times."),
+        (band((0, 168, 3), timezone=EVIL, usable=False), "Its schedules are ignored:"),
+        (band((0, 168, 0)), "3 while"),
+    ],
+)
+def test_bands_of_pools_without_usable_schedules(plot: Plot, note: str) -> None:
+    assert plot.note.startswith(note)
+    assert "<script" not in plot.drawing
+    assert "\u202e" not in plot.title + plot.drawing
+    assert ("No prebuild is desired" in plot.drawing) == (plot.table.rows[0][2] == "0")
