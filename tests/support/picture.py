@@ -42,4 +42,4 @@ def take_picture(file: Path) -> None:
 
 if __name__ == "__main__":
     take_picture(PICTURE)
-    print(f"{PICTURE}: {PICTURE.stat().st_size // 1024} KiB")  # noqa: T201
+    print(f"{PICTURE}: {PICTURE.stat().st_size // 1024} KiB")
