@@ -86,6 +86,10 @@ test-web: install ## Test the pages in a browser; needs Chromium on PATH, and np
 	@cd tests/web/browser && npm ci --silent --ignore-scripts --no-audit --no-fund
 	$(BIN)/pytest -m browser tests/web $(ARGS)
 
+.PHONY: picture
+picture: install ## Take the picture of the page that README.md shows; needs Chromium on PATH
+	$(BIN)/python -m tests.support.picture
+
 .PHONY: test-nginx
 test-nginx: install ## Test the configuration of nginx in deploy/nginx; needs nginx on PATH
 	$(BIN)/pytest -m nginx tests/web $(ARGS)

@@ -109,4 +109,4 @@ def show_live(visit: Visit, kind: LiveKind[V], view: V, template: str, **values:
     views: LiveViews = visit.request.app.state.live
     shown = views.recent.keep(Shown(tuple(kind.parts(view, viewer))))
     query = urlencode([("kind", kind.name), *viewer.fields, ("state", shown.state)])
-    return visit.show(template, live=LiveContent(shown, query), **values)
+    return visit.show(template, 200, live=LiveContent(shown, query), **values)

@@ -20,7 +20,6 @@ from tests.support.api import NO_REDIS
 from tests.support.builders import declare, fill, staffed
 from tests.support.chromium import browsing
 from tests.support.stocked_door import listening
-from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -45,8 +44,8 @@ def test_pages_in_a_browser(database: Database, tmp_path: Path) -> None:
     paths += ["/workers", "/history", "/health", "/report"]
     with listening(settings) as url, browsing() as page:
         page.open(f"{url}/login?code={new_login_code(database, token.view.id)}")
-        page.run("document.querySelector('form.stacked button').click()")
-        wait_until(lambda: page.run("location.pathname") == "/pools", what="the log-in")
+        page.page.get_by_role("button", name="Log in").click()
+        page.page.wait_for_url(f"{url}/pools")
         for path in paths:
             page.open(url + path)
             for width in (360, 1280, 2560):
@@ -54,4 +53,4 @@ def test_pages_in_a_browser(database: Database, tmp_path: Path) -> None:
                 assert page.run("document.documentElement.scrollWidth <= innerWidth"), (path, width)
             assert page.run("document.title").endswith("· prebuild")
         assert page.complaints == []
-        assert [address for address in page.requested if not address.startswith(f"{url}/")] == []
+        assert page.foreign(url) == []
