@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from prebuild_tasks.insight.metrics.catalog import METRICS
+from prebuild_tasks.web.page.routes import PAGES
 from tests.support.metrics import full_name
 from tests.support.monitoring import DASHBOARD, PROMETHEUS, ROOT, expressions, rules
 
@@ -71,7 +72,7 @@ def test_every_alert_says_what_is_wrong_and_what_to_do() -> None:
     sections = re.findall(r"^## (\w+)$", (ROOT / "docs" / "alerts.md").read_text(), re.MULTILINE)
     assert sections == [rule["alert"] for rule in rules()]
     for rule in rules():
-        assert set(rule["annotations"]) == {"summary", "runbook"}
+        assert set(rule["annotations"]) == {"summary", "runbook", "page"}
         assert rule["annotations"]["runbook"] == f"docs/alerts.md#{rule['alert'].lower()}"
         assert rule["labels"]["severity"] in ("warning", "critical")
 
@@ -105,3 +106,11 @@ def test_the_dashboard_is_whole() -> None:
             assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
     variables = set(re.findall(r"\$(\w+)", " ".join(expressions(DASHBOARD).values())))
     assert variables <= {item["name"] for item in DASHBOARD["templating"]["list"]}
+
+
+def test_every_alert_names_a_page_that_exists() -> None:
+    paths = {page.path for page in PAGES}
+    for rule in rules():
+        page = rule["annotations"]["page"]
+        of_pool = page.replace("{{ $labels.template }}/{{ $labels.preset }}", "{template}/{preset}")
+        assert {page, of_pool} & paths, rule["alert"]
