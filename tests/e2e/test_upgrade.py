@@ -13,8 +13,12 @@ import httpx
 import psycopg
 import pytest
 import redis as redis_py
+from sqlalchemy import func, select
 
 from prebuild_tasks.clock import monotonic
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.schema import tables as m
 from tests.e2e.release_before import Environment, install, source_of_release_before
 from tests.e2e.two_releases import (
     CLAIM,
@@ -110,6 +114,12 @@ def wait_full_before(service: Service, before: Environment) -> None:
     wait_until(is_full, timeout=PATIENCE, what="a full pool")
 
 
+def unnumbered(database: Database, _: Settings) -> int:
+    """Count the events, also those that v0.1.0 wrote, that no sweep or other process has numbered yet."""
+    with database.read() as connection:
+        return connection.execute(select(func.count()).where(m.History.number.is_(None))).scalar_one()
+
+
 @pytest.mark.timeout(2400)
 def test_side_by_side_and_back(service: Service, before: Environment, redis_url: str) -> None:
     """All workers together, then old beat with new workers and new beat with old workers, for two minutes each."""
@@ -151,6 +161,7 @@ def test_side_by_side_and_back(service: Service, before: Environment, redis_url:
                 time.sleep(max(began + MIX - monotonic(), 10))
             people.check()
             check_all_is_well(service)
+            wait_until(lambda: service.asked(unnumbered) == 0, timeout=PATIENCE, what="a number for each event")
             print(f"{beats} beat: {monotonic() - began:.0f} s, {len(people.answers)} claims", flush=True)
     old_beat = start("beat", "old")
     assert ended(beat) == [0]
