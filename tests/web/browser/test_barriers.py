@@ -1,4 +1,4 @@
-"""What keeps people out, as axe-core finds it on every page, in light and dark."""
+"""Barriers for people, as axe-core finds them on every page, in light and dark."""
 
 from __future__ import annotations
 
