@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence
 from datetime import timedelta
 
+from sqlalchemy import insert, select
+
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
@@ -15,6 +17,7 @@ from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.schema import tables as m
 from prebuild_tasks.workspaces import end_workspace
 from tests.support.builders import fill, finish_builds, jump, staffed, turn
 from tests.support.past import PastEvents
@@ -97,10 +100,17 @@ LONG = (
 PATHS = (
     "/pools", f"/pools/{BUSY}", f"/pools/{ROLLING}", f"/pools/{PAUSED}", f"/pools/{BLOCKED}", f"/pools/{BROKEN}",
     f"/pools/{LONG}", "/pools?q=no-such-pool", "/workspaces", "/workspaces/ada/python-dev-1", "/waiting", "/builds",
-    "/workers", "/history", "/health", "/report",
+    "/builds/python-dev-1", "/workers", "/history", "/health", "/report",
 )  # fmt: skip
 """A page of each kind."""
 OWNERS = ("ada", "grace", "linus", "margaret", "edsger", "barbara", "donald", "radia", HOSTILE_OWNER)
+OUTPUT = (
+    "$ git clone https://git.example/python-dev\n"
+    + "".join(f"\x1b[{30 + color}mcolor {color}\x1b[0m \x1b[{90 + color};1mbright\x1b[0m\n" for color in range(8))
+    + "".join(f"\x1b[4{color};3{7 - color}m on color {color} \x1b[0m\n" for color in range(8))
+    + "\x1b[2mfaint\x1b[0m \x1b[7minverse\x1b[0m \x1b[4munderlined\x1b[0m \x1b[9mstruck\x1b[0m\n"
+    + f"</pre><script>alert('output')</script> {HOSTILE_TEXT}\n{'long ' * 3000}\n"
+)
 NO_DRIVER = "the start script ended with 1: nvidia-smi: couldn't communicate with the NVIDIA driver"
 
 
@@ -141,6 +151,7 @@ def make_lively(database: Database, settings: Settings, *, hostile: bool = True)
     jump(database, 50)
     for owner in owners[5:8]:
         _wait(database, BROKEN, owner)
+    _write_output(database, "python-dev-1")
     for host in ("build-01", "build-02"):
         staffed(database, settings.model_copy(update={"host": host}))
     staffed(database, settings)
@@ -157,6 +168,15 @@ def _claim(database: Database, name: str, owners: Sequence[str]) -> None:
     template = name.partition("/")[0]
     for number, owner in enumerate(owners, start=1):
         claim(database, ClaimRequest(owner=owner, presets=[name], name=f"{template}-{number}"))
+
+
+def _write_output(database: Database, workspace: str) -> None:
+    newest = select(m.Build.id).join(m.Workspace, m.Workspace.id == m.Build.workspace_id)
+    newest = newest.where(m.Workspace.name == workspace).order_by(m.Build.number.desc()).limit(1)
+    with database.write() as connection:
+        build, now = connection.execute(newest).scalar_one(), database.now(connection)
+        row = {"build_id": build, "attempt": 1, "seq": 1, "text": OUTPUT, "at": now}
+        connection.execute(insert(m.BuildLog).values(row))
 
 
 def _wait(database: Database, name: str, owner: str) -> None:

@@ -15,7 +15,7 @@ from tests.support.servers import migrate, redis_server
 from tests.support.stocked_door import listening
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "page.png"
-SIZE = {"width": 1280, "height": 790}
+SIZE = {"width": 1280, "height": 700}
 SHARPNESS = 1.5
 """Pixels of the picture for each of the page."""
 
@@ -36,7 +36,7 @@ def take_picture(file: Path) -> None:
             page.get_by_role("button", name="Log in").click()
             page.locator("#connection.live").wait_for()
             file.parent.mkdir(exist_ok=True)
-            page.screenshot(path=file)
+            page.screenshot(path=file, full_page=True)
         database.close()
 
 

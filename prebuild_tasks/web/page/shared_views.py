@@ -17,7 +17,7 @@ from prebuild_tasks.web.page.parts import Shown, change_message
 log = get_logger(__name__)
 
 REST = 1.0
-"""Seconds from the begin of a read until the next one. After a slow read, it is twice as long as that took."""
+"""Seconds from the begin of a read for an event until the next read. After a slow one, it is twice what that took."""
 QUIET = 2.0
 """Seconds from the begin of a read until the next one if no event came: other things change views, too."""
 BEHIND_MAX = 10
@@ -63,7 +63,7 @@ class SharedView(OpenStreams[Viewer, OpenStream], Generic[V]):
         self._kind, self._read, self._recent = kind, read, recent
         self._shown = dict[Viewer, Shown]()
         """What each viewer's pages show."""
-        self._read_at, self._took = 0.0, 0.0
+        self._read_at, self._took, self._is_for_event = 0.0, 0.0, False
         self._woken = asyncio.Event()
         self._starting = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
@@ -110,6 +110,7 @@ class SharedView(OpenStreams[Viewer, OpenStream], Generic[V]):
         """Read the view, unless that is done anyway."""
         if self._reader is None or self._reader.done():
             self._shown.clear()
+            self._is_for_event = False
             await self._look()
             self._reader = asyncio.create_task(self._read_on())
 
@@ -134,12 +135,18 @@ class SharedView(OpenStreams[Viewer, OpenStream], Generic[V]):
             self._break_silence()
 
     async def _rest(self) -> None:
-        """Wait for an event, or until it has been quiet for long, but at least as long as one read rests."""
-        begins = self._read_at + max(REST, 2 * self._took)
-        await asyncio.sleep(begins - monotonic())
+        """Wait for an event, or until it has been quiet for long.
+
+        An event rests after the one before it, but not after a look in between: it is the first one after a quiet time.
+        """
+        rest = max(REST, 2 * self._took)
+        if not self._is_for_event and rest == REST:
+            rest = 0.0
+        await asyncio.sleep(self._read_at + rest - monotonic())
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(self._read_at + QUIET, begins) - monotonic()):
+            async with asyncio.timeout(self._read_at + max(QUIET, rest) - monotonic()):
                 await self._woken.wait()
+        self._is_for_event = self._woken.is_set()
 
     async def _look(self) -> None:
         self._woken.clear()  # an event that comes while it is read may be missing in it
@@ -157,9 +164,11 @@ class SharedView(OpenStreams[Viewer, OpenStream], Generic[V]):
                 for listener in listeners:
                     listener.end()
                 continue
-            if now.parts == before[viewer].parts:
-                self._shown[viewer] = before[viewer]
+            old = before.get(viewer)
+            if old is not None and old.parts == now.parts:
+                self._shown[viewer] = old
                 continue
-            chunk = change_message(before[viewer], self._recent.keep(now))
+            self._recent.keep(now)
+            chunk = now.message if old is None else change_message(old, now)
             for listener in listeners:
                 listener.add(chunk, 1)

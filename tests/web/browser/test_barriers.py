@@ -1,4 +1,4 @@
-"""What keeps people out, as axe-core finds it on every page, in light and dark."""
+"""Barriers for people, as axe-core finds them on every page, in light and dark."""
 
 from __future__ import annotations
 
@@ -54,3 +54,11 @@ def test_no_page_keeps_people_out_or_sticks_out(lively: Served, scheme: Scheme) 
     visits.page.get_by_role("button", name="Pause").click()
     wrong["confirmation"] = barriers(visits)
     assert {path: violations for path, violations in wrong.items() if violations} == {}
+
+
+def test_a_barrier_is_noticed(served: Served) -> None:
+    visits = served.visitor()
+    visits.page.set_content("<html lang='en'><title>x</title><p style='color: #aaa'>pale</p><input><img src='data:,'>")
+    ids = {violation.partition(":")[0] for violation in barriers(visits)}
+    assert {"color-contrast", "label", "image-alt"} <= ids
+    visits.requested.clear()

@@ -51,6 +51,21 @@ def test_a_row_shows_what_status_and_explain_show(database: Database, settings: 
     assert (row.next_change_at, row.hit_percent) == (None, "")
 
 
+@pytest.mark.parametrize(
+    ("sentence", "next_action", "why"),
+    [
+        ("", "", ""),
+        ("", "delete 1", ""),
+        ("starting", "", "starting"),
+        ("starting", "wait for 2", "starting; wait for 2"),
+        ("paused", "paused by ada", "paused by ada"),
+        ("hard limited", "hard limited", "hard limited"),
+    ],
+)
+def test_a_row_says_in_one_sentence_why_it_is_short(sentence: str, next_action: str, why: str) -> None:
+    assert replace(ROW, sentence=sentence, next_action=next_action).why == why
+
+
 def test_the_next_change_is_that_of_the_schedule(database: Database, settings: Settings) -> None:
     declare(database, settings, 1, extra='timezone: Asia/Kathmandu, schedules: [{cron: "* 9 * * *", desired: 2}]')
     [row] = rows(database, settings)

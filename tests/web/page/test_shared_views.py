@@ -142,6 +142,25 @@ def test_changes_without_an_event_are_seen_by_a_slow_look(monkeypatch: pytest.Mo
     staged(body)
 
 
+def test_a_slow_look_does_not_delay_the_first_change_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_views, "REST", 5.0)
+    monkeypatch.setattr(shared_views, "QUIET", 0.4)
+
+    async def body(stage: Stage) -> None:
+        async with aclosing(stage.watch()) as stream:
+            await change_of(stream)
+            while len(stage.reads) < 3:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)  # that look has ended
+            changed_at = monotonic()
+            stage.change(a=2)
+            assert html(await change_of(stream)) == ["a2"]
+            assert monotonic() - changed_at < SOON
+            assert len(stage.reads) == 4
+
+    staged(body)
+
+
 def test_an_event_that_comes_while_the_view_is_read_leads_to_another_read() -> None:
     async def body(stage: Stage) -> None:
         async with aclosing(stage.watch()) as stream:
@@ -210,9 +229,12 @@ def test_who_sees_nothing_any_more_is_let_go_and_the_others_go_on() -> None:
             stage.hidden_from.add(SOME)
             stage.change(a=2)
             assert html(await change_of(stream)) == ["a2"]
-            assert await anext(gone, b"end") == b"end"
             with pytest.raises(NotFoundError):
                 await stage.view.check(SOME)
+            stage.hidden_from.clear()
+            stage.change(a=3)
+            assert html(await change_of(stream)) == ["a3"], "also while the other stream is not closed yet"
+            assert await anext(gone, b"end") == b"end"
 
     staged(body)
 

@@ -63,7 +63,7 @@ def test_every_color_and_variable_is_declared_once() -> None:
     rules = CSS[CSS.index("\n\n") :]
     assert re.findall(r"#[0-9a-fA-F]{3,8}\b|rgba?\(", rules) == []
     used = set(re.findall(r"var\(--([\w-]+)\)", CSS))
-    assert used == {*LIGHT, "gap", "radius"}
+    assert used == {*LIGHT, "gap", "radius", "widest"}
 
 
 def test_it_leaves_scheme_motion_and_fonts_to_the_browser() -> None:
