@@ -100,7 +100,7 @@ def _response(request: Request, body: bytes, media_type: str, more: Mapping[str,
     fields = {**more, "Vary": "Accept-Encoding"}
     if len(body) >= _COMPRESSED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
         body, fields["Content-Encoding"] = gzip.compress(body, _LEVEL, mtime=0), "gzip"
-    return Response(body, status, fields, media_type)
+    return Response(body, int(status), fields, media_type)
 
 
 @cache
