@@ -161,7 +161,7 @@ def test_the_commands_of_the_readme(service: Service, shell: Callable[[str], tup
     left = follow(README, shell, service)
     assert left == ["make up", "make test", "make up", "export PATH", "FLOWER_BASIC_AUTH", "honcho start"]
     [output] = [text for line, text in commands(README) if line == "make up" and text]
-    assert labels(output) == {"redis", "database", "pools", "page", "api", "logs", "full"}
+    assert labels(output) == {"redis", "database", "pools", "webhooks", "page", "api", "logs", "full"}
     _until_up_says(output, service)
 
 
