@@ -19,6 +19,8 @@ from prebuild_tasks.model.text import number
 
 LINE_SHOWN = 4000
 """The most characters of one line that are shown; the others are counted."""
+COLORED = 10_000
+"""The most changes of colour in a piece: a thousand take a process some 40 ms. The text after them is plain."""
 _SEQUENCE = re.compile(
     r"\x1b(?:"
     r"\[(?P<parameters>[0-?]{0,256})[ -/]{0,8}(?P<final>[@-~])"
@@ -119,12 +121,12 @@ class LogMarkup:
     def _show(self, text: str) -> Markup:
         text = text.replace("\r\n", "\n")
         shown, at = [], 0
-        for sequence in _SEQUENCE.finditer(text):
+        for count, sequence in enumerate(_SEQUENCE.finditer(text)):
             if sequence.start() > at:
                 shown.append(self._text(text[at : sequence.start()]))
             at = sequence.end()
             if sequence["final"] == "m":
-                self._style = _styled(self._style, sequence["parameters"])
+                self._style = _styled(self._style, sequence["parameters"]) if count < COLORED else _PLAIN
         shown.append(self._text(text[at:]))
         return Markup("".join(shown))  # noqa: S704 - _text escapes
 
@@ -219,5 +221,6 @@ def _indexed(index: int) -> tuple[int, int, int]:
     return (grey := min(8 + 10 * (index - 232), 255)), grey, grey
 
 
+@lru_cache(maxsize=4096)
 def _nearest(color: tuple[int, int, int]) -> int:
     return min(range(16), key=lambda n: sum((a - b) ** 2 for a, b in zip(_PALETTE[n], color, strict=True)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,6 +23,8 @@ from prebuild_tasks.web.page import headers
 
 _WEB = Path(__file__).parents[1]
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_MARKS = re.compile("([\u200e\u200f\u061c\U000e0020-\U000e007f]+)")
+"""Marks of Arabic and Hebrew texts, and what follows a black flag in the flags of England, Scotland and Wales."""
 _COMPRESSED_FROM, _LEVEL = 1024, 5
 
 
@@ -117,6 +120,7 @@ def templates() -> Environment:
     )
     made.filters["time"] = time_element
     made.filters["span"] = _span
+    made.filters["typed"] = typed
     made.filters["sentence"] = as_sentence
     made.globals["static"] = _static
     return made
@@ -125,6 +129,11 @@ def templates() -> Environment:
 def shown(value: object) -> object:
     r"""Return a text with its control and direction characters as `\x1b` or `\u202e`, anything else as it is."""
     return escaped(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def typed(text: str) -> Markup:
+    """Return a text as the value of a field, which a form sends back: with the marks of direction that people type."""
+    return escape("".join(part if _MARKS.fullmatch(part) else escaped(part) for part in _MARKS.split(text)))
 
 
 def as_sentence(text: str) -> str:

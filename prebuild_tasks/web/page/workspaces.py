@@ -8,7 +8,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from prebuild_tasks.access import Scope
-from prebuild_tasks.errors import InputError
+from prebuild_tasks.errors import InputError, RefusedError
 from prebuild_tasks.insight import (
     CreatedKey,
     EventKey,
@@ -47,6 +47,8 @@ class _ExtendFields(ExtendBody):
 
     until: FormInstant | None = None
     key: Name = ""
+    id: Name = ""
+    """The id of the workspace that the form showed; empty: whichever has the name."""
 
 
 async def show_workspaces(visit: Visit) -> Response:
@@ -117,7 +119,9 @@ async def extend(visit: Visit) -> Response:
 
 
 async def _extend(visit: Visit, view: WorkspaceView, fields: _ExtendFields) -> None:
-    database, name, reach = visit.door.runtime.database, _name(view), visit.principal.reach
+    if fields.id not in ("", view.id):
+        raise RefusedError(f"{_name(view)} is another workspace by now", hint="look at it again, then extend it")
+    database, name, reach = visit.door.runtime.database, view.id, visit.principal.reach
     actor, until = visit.actor(view.owner), fields.until
     if until is not None:
         end = until  # which is not None in the closure, too

@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from markupsafe import escape
 from sqlalchemy import insert, select, update
 
 from prebuild_tasks.clock import utcnow
@@ -127,6 +128,16 @@ def test_a_pause_that_is_not_valid_is_asked_for_again(
     assert '<button name="confirm"' in answer.text
     assert "\x00" not in answer.text
     assert "\u202e" not in answer.text
+    assert paused(database) is None
+
+
+def test_a_reason_is_not_changed_by_the_page_that_asks_again(browser: Browser, database: Database) -> None:
+    r"""A mark of Hebrew texts was stored as the six characters `\u200f`, instead of being refused as over HTTP."""
+    reason = '\u05e2\u05dc\u200f "x"'
+    asked = browser.log_in().submit(f"{POOL}/pause", {"reason": reason}).text
+    assert f'value="{escape(reason)}"' in asked
+    answer = browser.submit(f"{POOL}/pause", {"reason": reason, "confirm": "yes"})
+    assert (answer.status_code, "use printable characters only" in answer.text) == (422, True)
     assert paused(database) is None
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prebuild_tasks.web.page.ansi import LINE_SHOWN, LogMarkup
+from prebuild_tasks.web.page.ansi import COLORED, LINE_SHOWN, LogMarkup
 
 EVIL = "<script>alert('x')</script><img src=x onerror=alert(1)> & \u202edetrever\u2066 \x00\x9b"
 
@@ -99,6 +99,14 @@ def test_each_piece_is_complete_and_keeps_the_style() -> None:
     assert log.add("\x1b[") == ""
     assert log.add("0mthree\r") == "three"
     assert log.add("\n") == "\n"
+
+
+def test_of_very_many_colors_the_first_are_shown() -> None:
+    """A megabyte of them took two seconds, in which the process answered nobody."""
+    line = "".join(f"\x1b[3{count % 8}m{count % 10}" for count in range(1000))
+    markup = LogMarkup().add(f"{line}\n" * (COLORED // 1000) + line[:30])
+    assert markup.count("<span") == COLORED
+    assert markup.endswith("\n01234")
 
 
 def test_of_a_long_line_the_beginning_is_shown_and_the_rest_counted() -> None:

@@ -143,6 +143,17 @@ def test_an_extension_by_a_duration_is_made_once(browser: Browser, database: Dat
     assert end_of_hers(database) == ending + timedelta(hours=2)
 
 
+def test_an_extension_is_of_the_workspace_that_was_shown(
+    browser: Browser, database: Database, ending: datetime
+) -> None:
+    """It was of whichever workspace had the name when the form came back."""
+    shown = read_workspace(database, "ada/hers").id
+    assert f'name="id" value="{shown}"' in browser.log_in().submit(f"{HERS}/extend").text
+    answer = browser.submit(f"{HERS}/extend", {"confirm": "yes", "duration": "2h", "id": "another"})
+    assert (answer.status_code, "is another workspace by now" in answer.text) == (409, True)
+    assert end_of_hers(database) == ending
+
+
 @pytest.mark.parametrize("offset", ["", "Z", "+00:00"])
 def test_an_extension_until_an_instant_is_in_utc(
     browser: Browser, database: Database, ending: datetime, offset: str
