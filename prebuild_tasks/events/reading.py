@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, false, func, or_, select
 
 from prebuild_tasks.access import Reach, sees_preset_sql
 from prebuild_tasks.db.engine import Database
@@ -22,6 +22,8 @@ from prebuild_tasks.schema.lookup import pool_presets
 
 PAGE_MAX = 1000
 """The most events of a page."""
+SPAN = 10_000
+"""Numbers that one read for a listener that catches up goes through, however few of them it sees."""
 _ORGANIZATION_OF_TEMPLATE = (m.Organization, m.Organization.id == m.Template.organization_id)
 
 
@@ -52,6 +54,30 @@ def read_events(
         items = _read(connection, _query(connection).where(*asked_for, *sees_event_sql(listener)), after, limit)
     events = tuple(item.event for item in items)
     return EventPage(events, events[-1].id if events else after)
+
+
+def read_missed(
+    database: Database, after: int, wanted: EventFilter, listener: Listener, *, limit: int = PAGE_MAX, span: int = SPAN
+) -> EventPage:
+    """Read the next of the events after a number, for whoever catches up: a short read, however many they do not see.
+
+    `next` of the page is the number up to which the log was read. Arguments and errors are as of `read_events`.
+    """
+    with database.read() as connection:
+        # First: what is committed between the statements has higher numbers, and is for the next read.
+        end = min(_newest(connection), max(after, read_pruned(connection)) + span)
+        asked_for = is_asked_for_sql(connection, wanted, listener.reach)
+        within = number_column(connection) <= end
+        query = _query(connection).where(*asked_for, *sees_event_sql(listener), within)
+        events = tuple(item.event for item in _read(connection, query, after, limit))
+    return EventPage(events, events[-1].id if len(events) == limit else max(after, end))
+
+
+def check_position(database: Database, after: int, wanted: EventFilter, listener: Listener) -> None:
+    """Raise what `read_events` does for who cannot go on after a number, without reading any events."""
+    with database.read() as connection:
+        is_asked_for_sql(connection, wanted, listener.reach)
+        _read(connection, _query(connection).where(false()), after, 1)
 
 
 def read_log(database: Database, after: int = 0, *, limit: int = PAGE_MAX) -> LoggedPage:

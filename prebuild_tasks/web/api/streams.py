@@ -1,24 +1,22 @@
 """Live streams of events: one reader for all listeners of a process, and one encoding for all who see the same.
 
-Who listens holds no connection and no thread. A listener is first served what it missed, by reads of its own, and then
-gets what the reader of the process reads.
+Who listens holds no connection and no thread. A listener is first served what it missed, in turn with others that catch
+up, and then gets what the reader of the process reads.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import EventsGoneError, PrebuildError
-from prebuild_tasks.events import LoggedEvent
-from prebuild_tasks.json_views import fields_of
 from prebuild_tasks.logs import get_logger
+from prebuild_tasks.web.api.catching_up import CatchingUp, E, Missed, S
 
 log = get_logger(__name__)
 
@@ -33,22 +31,12 @@ HEARTBEAT = 15.0
 RETRY_S = (1.0, 5.0)
 """Seconds, by chance between these, after which a client is asked to come back from a process that stops: not all of
 them at once."""
-_COMMENT = b":\n\n"
-
-
-E = TypeVar("E")
-E_contra = TypeVar("E_contra", contravariant=True)
-
-
-class Selection(Hashable, Protocol[E_contra]):
-    """What a listener sees of the log, by its token and its filters. Listeners with equal ones share all work."""
-
-    def sees(self, event: E_contra) -> bool:
-        """Return whether the event is part of it."""
+_GLANCE = 1.0
+"""Seconds after which a listener that waits for its turn looks whether its stream is to end."""
 
 
 @dataclass(frozen=True, slots=True)
-class ReadLog(Generic[E]):
+class ReadLog(Generic[S, E]):
     """How the log is read."""
 
     latest: Callable[[], Awaitable[int]]
@@ -59,6 +47,8 @@ class ReadLog(Generic[E]):
     """Returns the number of an event."""
     encode: Callable[[E], bytes]
     """Returns an event as a stream has it."""
+    missed: Callable[[S, int], Awaitable[Missed]]
+    """Returns the next of the events after a number that a selection sees. Raises EventsGoneError as `after` does."""
 
 
 @dataclass(eq=False, slots=True)
@@ -68,20 +58,25 @@ class _Listener:
     cut: Callable[[], object]
     """Breaks the connection of a client that takes nothing."""
     after: int
-    """The number of the last event that its client has, which may have read further than the reader of the process."""
+    """The number up to which its client has read, perhaps further than the reader of the process."""
     chunks: list[bytes] = field(default_factory=list)
     behind: int = 0
-    """Events in the chunks that are not sent yet."""
+    """Events in the chunks that are not sent yet; while it catches up, those that came since it was last sent some."""
     sent_at: float = field(default_factory=monotonic)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    catches_up: bool = True
+    """It reads what comes by itself: until then nothing is kept for it."""
     is_sending: bool = False
     is_over: bool = False
 
     def add(self, chunk: bytes, number: int) -> None:
         """Let a chunk with so many events be sent, or end the stream of a client that does not take them."""
-        self.chunks.append(chunk)
+        if self.catches_up and not self.is_sending:
+            return  # it waits for its turn, which is not its client's fault
         self.behind += number
-        self.wake.set()
+        if not self.catches_up:
+            self.chunks.append(chunk)
+            self.wake.set()
         if self.behind > BEHIND_MAX and not self.is_over:
             self.end()
             if self.is_sending:
@@ -92,7 +87,7 @@ class _Listener:
         self.wake.clear()
         taken = b"".join(self.chunks)
         self.chunks.clear()
-        self.behind, self.sent_at = 0, monotonic()
+        self.behind = 0
         return taken
 
     def end(self) -> None:
@@ -101,21 +96,27 @@ class _Listener:
         self.wake.set()
 
 
-class EventStreams(Generic[E]):
+class EventStreams(Generic[S, E]):
     """The streams of one event loop."""
 
-    def __init__(self, read: ReadLog[E], stopping: asyncio.Event) -> None:
+    def __init__(self, read: ReadLog[S, E], stopping: asyncio.Event) -> None:
         """Take how the log is read, and what ends every stream."""
         self._read, self._stopping = read, stopping
-        self._listeners: dict[Selection[E], set[_Listener]] = {}
+        self._catching_up: CatchingUp[S] = CatchingUp(read.missed)
+        self._listeners: dict[S, set[_Listener]] = {}
         self._position = 0
         """The number up to which events were handed to the listeners."""
         self._starting = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
 
+    @property
+    def number(self) -> int:
+        """How many streams there are."""
+        return len(self._everyone())
+
     async def listen(
         self,
-        selection: Selection[E],
+        selection: S,
         after: int,
         until: Coroutine[object, object, object],
         cut: Callable[[], object],
@@ -130,7 +131,7 @@ class EventStreams(Generic[E]):
         watcher.add_done_callback(lambda _: listener.end())
         try:
             async for chunk in self._chunks(selection, listener):
-                listener.is_sending = True
+                listener.is_sending, listener.sent_at = True, monotonic()
                 yield chunk
                 listener.is_sending = False
             if self._stopping.is_set():
@@ -141,43 +142,46 @@ class EventStreams(Generic[E]):
             watcher.cancel()
             self._leave(selection, listener)
 
-    async def _chunks(self, selection: Selection[E], listener: _Listener) -> AsyncIterator[bytes]:
+    async def _chunks(self, selection: S, listener: _Listener) -> AsyncIterator[bytes]:
         """Yield what a listener missed, and then what comes."""
-        start = await self._join(selection, listener)
-        async for chunk in self._missed(selection, start, listener):
+        await self._join(selection, listener)
+        async for chunk in self._missed(selection, listener):
             yield chunk
         while not listener.is_over:
             await listener.wake.wait()
             if listener.chunks and not listener.is_over:
                 yield listener.take()
 
-    async def _join(self, selection: Selection[E], listener: _Listener) -> int:
-        """Begin to hand events to a listener, and return the number of the last one that it will not get this way."""
+    async def _join(self, selection: S, listener: _Listener) -> None:
+        """Begin to hand events to a listener."""
         async with self._starting:
             if self._reader is None or self._reader.done():
                 self._position = await self._read.latest()
                 self._reader = asyncio.create_task(self._read_on())
-            # Nothing is awaited between these lines, so that no event comes between the position and the listener.
             self._listeners.setdefault(selection, set()).add(listener)
-            return self._position
 
-    def _leave(self, selection: Selection[E], listener: _Listener) -> None:
+    def _leave(self, selection: S, listener: _Listener) -> None:
         left = self._listeners.get(selection, set())
         left.discard(listener)
         if not left:
             self._listeners.pop(selection, None)
 
-    async def _missed(self, selection: Selection[E], end: int, listener: _Listener) -> AsyncIterator[bytes]:
-        """Yield what a listener has missed of the events up to and including `end`."""
-        after = listener.after
-        while after < end and not listener.is_over:
-            events = await self._read.after(after, READ_MAX)
-            wanted = [event for event in events if self._read.number(event) <= end]
-            if chunk := b"".join(self._read.encode(event) for event in wanted if selection.sees(event)):
-                yield chunk
-            if len(wanted) < READ_MAX:
-                return
-            after = self._read.number(wanted[-1])
+    async def _missed(self, selection: S, listener: _Listener) -> AsyncIterator[bytes]:
+        """Yield what a listener missed, until it is where the reader of the process is, and comments while it waits."""
+        while listener.after < self._position and not listener.is_over:
+            with self._catching_up.next_read(selection, listener.after) as read:
+                while not read.done() and not listener.is_over:
+                    await asyncio.wait({read}, timeout=min(_GLANCE, HEARTBEAT))
+                    if not read.done() and listener.sent_at < monotonic() - HEARTBEAT:
+                        yield _heartbeat(listener.after)
+                if not read.done():
+                    return
+                missed = read.result()
+            if missed.chunk:
+                yield missed.chunk
+            listener.after, listener.behind = missed.last, 0
+        # Nothing was awaited since the comparison, so that no event comes between.
+        listener.catches_up = False
 
     async def _read_on(self) -> None:
         while self._listeners:
@@ -186,9 +190,9 @@ class EventStreams(Generic[E]):
             except EventsGoneError as error:
                 await self._begin_anew(error)
             except PrebuildError as error:  # they go on listening: nothing is lost, only late
-                log.warning("events_not_read", error=error.message, streams=len(self._everyone()))
+                log.warning("events_not_read", error=error.message, streams=self.number)
             except Exception:
-                log.exception("events_not_read", streams=len(self._everyone()))
+                log.exception("events_not_read", streams=self.number)
             await asyncio.sleep(PAUSE)
 
     async def _begin_anew(self, error: EventsGoneError) -> None:
@@ -197,7 +201,7 @@ class EventStreams(Generic[E]):
             position = await self._read.latest()
         except PrebuildError:
             return  # the next read tells the same
-        log.warning("streams_ended", error=error.message, streams=len(self._everyone()))
+        log.warning("streams_ended", error=error.message, streams=self.number)
         self._position = position
         for listener in self._everyone():
             listener.end()
@@ -222,8 +226,8 @@ class EventStreams(Generic[E]):
                     listener.add(b"".join(late), len(late))
         silent_since = monotonic() - HEARTBEAT
         for listener in self._everyone():
-            if listener.sent_at < silent_since and not listener.chunks:
-                listener.add(_COMMENT, 0)
+            if listener.sent_at < silent_since and not listener.chunks and not listener.catches_up:
+                listener.add(_heartbeat(max(listener.after, self._position)), 0)
 
     def _everyone(self) -> list[_Listener]:
         return [listener for listeners in self._listeners.values() for listener in listeners]
@@ -235,13 +239,6 @@ async def _settled(work: Coroutine[object, object, object]) -> None:
         await work
 
 
-def number_of(logged: LoggedEvent) -> int:
-    """Return the number of an event."""
-    return logged.event.id
-
-
-def encode_event(logged: LoggedEvent) -> bytes:
-    """Return an event as a stream has it. It is ASCII: many clients take every line break of Unicode for one."""
-    event = logged.event
-    text = json.dumps(fields_of(event), separators=(",", ":"))
-    return f"id: {event.id}\nevent: {event.kind}\ndata: {text}\n\n".encode("ascii")
+def _heartbeat(number: int) -> bytes:
+    """Return a comment, with the number up to which there is nothing more for the client: it goes on there."""
+    return b":\nid: %d\n\n" % number

@@ -17,7 +17,9 @@ from prebuild_tasks.events import Event as LogEvent
 from prebuild_tasks.events import LoggedEvent
 from prebuild_tasks.model.event_kinds import EventKind
 from prebuild_tasks.web.api import streams
-from prebuild_tasks.web.api.streams import BEHIND_MAX, EventStreams, ReadLog, encode_event
+from prebuild_tasks.web.api.catching_up import Missed
+from prebuild_tasks.web.api.event_log import encode_event
+from prebuild_tasks.web.api.streams import BEHIND_MAX, EventStreams, ReadLog
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,12 @@ class Log:
         self.events: list[Event] = []
         self.reads, self.encoded = 0, 0
         self.fails = False
+        self.missed_max = 1000
+        """Events that a read of who catches up goes through."""
+        self.missed_reads: list[int] = []
+        """Numbers after which they were read."""
+        self.may_catch_up = asyncio.Event()
+        self.may_catch_up.set()
 
     def write(self, *pools: str) -> None:
         for pool in pools:
@@ -61,6 +69,13 @@ class Log:
             raise EventsGoneError("the database was restored", oldest=1)
         return self.events[position:][:most]
 
+    async def missed(self, selection: Of, after: int) -> Missed:
+        self.missed_reads.append(after)
+        await self.may_catch_up.wait()
+        await asyncio.sleep(0)
+        events = self.events[after:][: self.missed_max]
+        return Missed(b"".join(self.encode(event) for event in events if selection.sees(event)), events[-1].id)
+
     def encode(self, event: Event) -> bytes:
         self.encoded += 1
         return b"%d " % event.id
@@ -72,7 +87,7 @@ class Stage:
     def __init__(self) -> None:
         self.log, self.stopping = Log(), asyncio.Event()
         self.streams = EventStreams(
-            ReadLog(self.log.latest, self.log.after, attrgetter("id"), self.log.encode), self.stopping
+            ReadLog(self.log.latest, self.log.after, attrgetter("id"), self.log.encode, self.log.missed), self.stopping
         )
         self.listeners, self.cut = 0, 0
 
@@ -145,6 +160,73 @@ def test_nothing_is_lost_or_doubled_while_events_come_and_listeners_join(monkeyp
     staged(body)
 
 
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def ids_but_comments(stream: AsyncIterator[bytes]) -> list[int]:
+    """Return the numbers of the first events that come after comments."""
+    while (chunk := await anext(stream)).startswith(b":"):
+        pass
+    return [int(word) for word in chunk.split()]
+
+
+def test_who_missed_the_same_shares_one_read() -> None:
+    async def body(stage: Stage) -> None:
+        stage.log.write(*"aaa")
+        stage.log.may_catch_up.clear()
+        async with stage.listening() as one, stage.listening() as two:
+            heard = [asyncio.create_task(ids(stream, 3)) for stream in (one, two)]
+            await until(lambda: stage.streams.number == 2)
+            stage.log.may_catch_up.set()
+            assert await asyncio.gather(*heard) == [[1, 2, 3]] * 2
+        assert (stage.log.missed_reads, stage.log.encoded) == ([0], 3)
+
+    staged(body)
+
+
+def test_who_missed_much_reads_in_turn_with_the_others() -> None:
+    async def body(stage: Stage) -> None:
+        stage.log.write(*"a" * 20)
+        stage.log.missed_max = 2
+        stage.log.may_catch_up.clear()
+        async with stage.listening(after=0) as much, stage.listening(after=17) as little:
+            heard = [asyncio.create_task(ids(stream, number)) for stream, number in ((much, 20), (little, 3))]
+            await until(lambda: stage.streams.number == 2)
+            stage.log.may_catch_up.set()
+            await asyncio.gather(*heard)
+        assert stage.log.missed_reads[:4] == [0, 17, 2, 19]
+
+    staged(body)
+
+
+def test_who_waits_to_catch_up_is_not_ended_and_hears_comments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much comes meanwhile. Those that have gone away hold nobody up."""
+    monkeypatch.setattr(streams, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(streams, "PAUSE", 0.001)
+
+    async def body(stage: Stage) -> None:
+        stage.log.write(*"aaa")
+        stage.log.may_catch_up.clear()
+        async with stage.listening("a", after=2) as waiting, asyncio.timeout(10):
+            assert await anext(waiting) == b":\nid: 2\n\n"
+            async with stage.listening("b", after=1) as leaving:
+                assert await anext(leaving) == b":\nid: 1\n\n"
+            heard = asyncio.create_task(ids_but_comments(waiting))
+            stage.log.write(*"a" * (BEHIND_MAX + 5))
+            reads = stage.log.reads
+            await until(lambda: stage.log.reads > reads + 2)
+            assert not heard.done()
+            stage.log.may_catch_up.set()
+            assert (await heard)[:2] == [3, 4]
+        assert stage.log.missed_reads[:1] == [2]
+        assert 1 not in stage.log.missed_reads
+
+    staged(body)
+
+
 def test_listeners_share_one_reader_and_one_encoding() -> None:
     async def body(stage: Stage) -> None:
         async with stage.listening() as one, stage.listening() as two, stage.listening("a") as third:
@@ -212,7 +294,22 @@ def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) -> Non
 
     async def body(stage: Stage) -> None:
         async with stage.listening() as stream, asyncio.timeout(10):
-            assert await anext(stream) == b":\n\n"
+            assert await anext(stream) == b":\nid: 0\n\n"
+
+    staged(body)
+
+
+def test_a_comment_tells_how_far_the_log_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that one who sees few events goes on there, and not before what retention deletes meanwhile."""
+    monkeypatch.setattr(streams, "HEARTBEAT", 0.01)
+
+    async def body(stage: Stage) -> None:
+        async with stage.listening("b") as stream, asyncio.timeout(10):
+            assert await anext(stream) == b":\nid: 0\n\n"
+            stage.log.write(*"aa")
+            while (comment := await anext(stream)) == b":\nid: 0\n\n":
+                pass
+            assert comment == b":\nid: 2\n\n"
 
     staged(body)
 

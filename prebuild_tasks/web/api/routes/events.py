@@ -15,15 +15,7 @@ from starlette.types import Scope as AsgiScope
 
 from prebuild_tasks.access import Scope
 from prebuild_tasks.errors import EventsGoneError, InputError, NotFoundError
-from prebuild_tasks.events import (
-    EventFilter,
-    Listener,
-    LoggedEvent,
-    is_asked_for,
-    newest_event,
-    read_events,
-    sees_event,
-)
+from prebuild_tasks.events import EventFilter, Listener, check_position, newest_event, read_events
 from prebuild_tasks.json_views import fields_of
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.model.names import PresetRef
@@ -31,6 +23,7 @@ from prebuild_tasks.web.api import examples
 from prebuild_tasks.web.api.auth import bearer_of
 from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.event_answers import EventPageAnswer
+from prebuild_tasks.web.api.event_log import EventSelection
 from prebuild_tasks.web.api.links import EVENTS
 from prebuild_tasks.web.api.models import EventsQuery
 from prebuild_tasks.web.api.operations import CUT, EVENT_STREAM, AnswerDoc, Operation
@@ -40,18 +33,6 @@ LAST_EVENT_ID = "last-event-id"
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """A proxy that collected the answer first would show nothing until its end."""
-
-
-@dataclass(frozen=True, slots=True)
-class EventSelection:
-    """What a token sees of the events that it asks for."""
-
-    listener: Listener
-    wanted: EventFilter
-
-    def sees(self, event: LoggedEvent) -> bool:
-        """Return whether the event is part of it."""
-        return sees_event(self.listener, event) and is_asked_for(self.wanted, event.event)
 
 
 async def read(call: Call) -> Response:
@@ -110,7 +91,7 @@ def _begin(call: Call, selection: EventSelection, after: int | None) -> _Begin:
     database = call.runtime.database
     start = newest_event(database) if after is None else after
     try:
-        read_events(database, start, selection.wanted, selection.listener, limit=1)
+        check_position(database, start, selection.wanted, selection.listener)
     except EventsGoneError as error:
         return _Begin(error.oldest - 1, error.oldest)
     return _Begin(start)
