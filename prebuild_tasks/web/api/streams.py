@@ -31,6 +31,8 @@ HEARTBEAT = 15.0
 RETRY_S = (1.0, 5.0)
 """Seconds, by chance between these, after which a client is asked to come back from a process that stops: not all of
 them at once."""
+_HEARTBEAT_CHECK = 0.5
+"""Seconds between two looks at who has heard nothing for long."""
 _GLANCE = 1.0
 """Seconds after which a listener that waits for its turn looks whether its stream is to end."""
 
@@ -108,6 +110,7 @@ class EventStreams(Generic[S, E]):
         """The number up to which events were handed to the listeners."""
         self._starting = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
+        self._heart: asyncio.Task[None] | None = None
 
     @property
     def number(self) -> int:
@@ -159,6 +162,8 @@ class EventStreams(Generic[S, E]):
                 self._position = await self._read.latest()
                 self._reader = asyncio.create_task(self._read_on())
             self._listeners.setdefault(selection, set()).add(listener)
+            if self._heart is None or self._heart.done():
+                self._heart = asyncio.create_task(self._send_heartbeats())
 
     def _leave(self, selection: S, listener: _Listener) -> None:
         left = self._listeners.get(selection, set())
@@ -207,7 +212,7 @@ class EventStreams(Generic[S, E]):
             listener.end()
 
     async def _hand_on(self) -> None:
-        """Hand what is new to all who see it, and a comment to those who have heard nothing for long."""
+        """Hand what is new to all who see it."""
         events = {self._read.number(event): event for event in await self._read.after(self._position, READ_MAX)}
         self._position = max(events, default=self._position)
         encoded = dict[int, bytes]()
@@ -224,10 +229,15 @@ class EventStreams(Generic[S, E]):
                     listener.add(chunk, len(seen))
                 elif late := [encoded[number] for number in seen if number > listener.after]:
                     listener.add(b"".join(late), len(late))
-        silent_since = monotonic() - HEARTBEAT
-        for listener in self._everyone():
-            if listener.sent_at < silent_since and not listener.chunks and not listener.catches_up:
-                listener.add(_heartbeat(max(listener.after, self._position)), 0)
+
+    async def _send_heartbeats(self) -> None:
+        """Let those who have heard nothing for long be sent something, also while the log cannot be read."""
+        while self._listeners:
+            silent_since = monotonic() - HEARTBEAT
+            for listener in self._everyone():
+                if listener.sent_at < silent_since and not listener.chunks and not listener.catches_up:
+                    listener.add(_heartbeat(max(listener.after, self._position)), 0)
+            await asyncio.sleep(min(_HEARTBEAT_CHECK, HEARTBEAT))
 
     def _everyone(self) -> list[_Listener]:
         return [listener for listeners in self._listeners.values() for listener in listeners]

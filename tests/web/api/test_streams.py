@@ -45,6 +45,8 @@ class Log:
         self.events: list[Event] = []
         self.reads, self.encoded = 0, 0
         self.fails = False
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self.missed_max = 1000
         """Events that a read of who catches up goes through."""
         self.missed_reads: list[int] = []
@@ -62,6 +64,7 @@ class Log:
 
     async def after(self, position: int, most: int) -> Sequence[Event]:
         self.reads += 1
+        await self.may_answer.wait()
         if self.fails:
             raise UnreachableError("the database is away")
         await asyncio.sleep(0)
@@ -310,6 +313,23 @@ def test_a_comment_tells_how_far_the_log_was_read(monkeypatch: pytest.MonkeyPatc
             while (comment := await anext(stream)) == b":\nid: 0\n\n":
                 pass
             assert comment == b":\nid: 2\n\n"
+
+    staged(body)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_silence_is_filled_while_the_log_cannot_be_read(monkeypatch: pytest.MonkeyPatch, hangs: bool) -> None:
+    monkeypatch.setattr(streams, "HEARTBEAT", 0.05)
+
+    async def body(stage: Stage) -> None:
+        async with stage.listening() as stream, asyncio.timeout(10):
+            assert (await anext(stream)).startswith(b":\n")
+            if hangs:
+                stage.log.may_answer.clear()
+            stage.log.fails, reads = True, stage.log.reads
+            await until(lambda: stage.log.reads > reads)
+            for _ in range(3):
+                assert (await anext(stream)).startswith(b":\n")
 
     staged(body)
 
