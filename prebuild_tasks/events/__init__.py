@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.events.lag import log_lag
     from prebuild_tasks.events.numbering import number_all_events, number_events
     from prebuild_tasks.events.reading import check_position, newest_event, read_events, read_log, read_missed
-    from prebuild_tasks.events.retention import note_pruned
+    from prebuild_tasks.events.retention import PrunedNumbers, note_pruned
     from prebuild_tasks.events.rules import is_asked_for, sees_event
     from prebuild_tasks.events.types import Event, EventFilter, EventPage, Listener, LoggedEvent, LoggedPage
 
@@ -21,6 +21,7 @@ __all__ = [
     "Listener",
     "LoggedEvent",
     "LoggedPage",
+    "PrunedNumbers",
     "check_position",
     "is_asked_for",
     "log_lag",
@@ -50,7 +51,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "read_log",
                 "read_missed",
             ),
-            "retention": ("note_pruned",),
+            "retention": (
+                "PrunedNumbers",
+                "note_pruned",
+            ),
             "rules": (
                 "is_asked_for",
                 "sees_event",

@@ -12,7 +12,7 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError
-from prebuild_tasks.events import note_pruned, number_all_events
+from prebuild_tasks.events import PrunedNumbers, note_pruned, number_all_events
 from prebuild_tasks.pools import operations
 from tests.support.api import Api
 from tests.support.organizations import fill_organizations
@@ -120,7 +120,7 @@ def test_the_id_that_a_client_has_must_be_one(busy: Api, number: str) -> None:
 def test_what_is_no_longer_kept_is_gone(busy: Api, database: Database) -> None:
     numbers = [item["id"] for item in page(busy)["items"]]
     with database.write() as connection:
-        note_pruned(connection, numbers[4], database.now(connection))
+        note_pruned(connection, PrunedNumbers.up_to(numbers[4]), database.now(connection))
     gone = busy.get(EVENTS, params={"after": numbers[2]})
     problem = gone.json()
     assert (gone.status_code, problem["code"]) == (410, "events_gone")
