@@ -20,6 +20,7 @@ from prebuild_tasks.json_views import fields_of
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.web.api import examples
+from prebuild_tasks.web.api.accept import prefers
 from prebuild_tasks.web.api.auth import bearer_of
 from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.event_answers import EventPageAnswer
@@ -30,6 +31,7 @@ from prebuild_tasks.web.api.operations import CUT, EVENT_STREAM, AnswerDoc, Oper
 from prebuild_tasks.web.api.problems import problem
 
 LAST_EVENT_ID = "last-event-id"
+_JSON = "application/json"
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """A proxy that collected the answer first would show nothing until its end."""
@@ -39,7 +41,7 @@ async def read(call: Call) -> Response:
     """Answer with a page of events, or with a stream if the client asks for one."""
     query, last = call.query(EventsQuery), _last_event_id(call)
     selection = EventSelection(Listener.of(call.principal), _wanted(query))
-    if EVENT_STREAM in call.request.headers.get("accept", "").lower():
+    if prefers(EVENT_STREAM, _JSON, call.request.headers.getlist("accept")):
         return await _stream(call, selection, query.after if last is None else last)
     page = await call.in_thread(
         lambda: read_events(
