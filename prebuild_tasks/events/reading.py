@@ -50,7 +50,7 @@ def read_events(
         NotFoundError: There is no pool of the name that is asked for within reach.
     """
     with database.read() as connection:
-        items = _read(connection, _Reader.of(connection, wanted, listener), after, limit)
+        items = _read(connection, _Reader.which_asks(connection, wanted, listener), after, limit)
     events = tuple(item.event for item in items)
     return EventPage(events, events[-1].id if events else after)
 
@@ -64,8 +64,8 @@ def read_missed(
     """
     with database.read() as connection:
         # First: what is committed between the statements has higher numbers, and is for the next read.
-        reader = _Reader.of(connection, wanted, listener)
-        end = min(_newest(connection), max(after, read_pruned(connection).of(reader.kinds)) + span)
+        reader = _Reader.which_asks(connection, wanted, listener)
+        end = min(_newest(connection), max(after, read_pruned(connection).highest_of(reader.kinds)) + span)
         items = _read(connection, reader, after, limit, number_column(connection) <= end)
     events = tuple(item.event for item in items)
     return EventPage(events, events[-1].id if len(events) == limit else max(after, end))
@@ -74,7 +74,7 @@ def read_missed(
 def check_position(database: Database, after: int, wanted: EventFilter, listener: Listener) -> None:
     """Raise what `read_events` does for who cannot go on after a number, without reading any events."""
     with database.read() as connection:
-        _read(connection, _Reader.of(connection, wanted, listener), after, 1, false())
+        _read(connection, _Reader.which_asks(connection, wanted, listener), after, 1, false())
 
 
 def read_log(database: Database, after: int = 0, *, limit: int = PAGE_MAX) -> LoggedPage:
@@ -126,7 +126,7 @@ class _Reader:
     conditions: Sequence[ColumnElement[bool]]
 
     @classmethod
-    def of(cls, connection: Connection, wanted: EventFilter | None, listener: Listener | None) -> _Reader:
+    def which_asks(cls, connection: Connection, wanted: EventFilter | None, listener: Listener | None) -> _Reader:
         """Return what a listener sees of the events that it asks for. Raises NotFoundError as `read_events` does."""
         wanted, listener = wanted or EventFilter(), listener or Listener()
         kinds = (wanted.kinds or ALL_KINDS) - (frozenset() if listener.sees_tokens else TOKEN_KINDS)
@@ -159,11 +159,11 @@ def _read(
 ) -> list[LoggedEvent]:
     """Read the events that a reader sees, and that meet more conditions. Raises EventsGoneError."""
     number = number_column(connection)
-    begin = max(after, read_pruned(connection).of(reader.kinds))
+    begin = max(after, read_pruned(connection).highest_of(reader.kinds))
     page = reader.query(connection).where(number > begin, *conditions).order_by(number).limit(limit)
     rows = connection.execute(page).all()
     # Read again, because retention may have deleted rows in between.
-    if 0 < after < read_pruned(connection).of(reader.kinds):
+    if 0 < after < read_pruned(connection).highest_of(reader.kinds):
         raise _gone(connection, reader, f"events after {after} are no longer kept")
     # Whoever has a number got it from a committed row, which this later statement sees, whatever process numbered it.
     if after and not rows and after > (newest := _newest(connection)):
@@ -185,7 +185,7 @@ def _gone(connection: Connection, reader: _Reader, message: str, go_on: int | No
     """
     newest = _newest(connection)  # first: what is committed meanwhile has a higher number
     number = number_column(connection)
-    page = reader.query(connection).where(number > read_pruned(connection).of(reader.kinds)).order_by(number)
+    page = reader.query(connection).where(number > read_pruned(connection).highest_of(reader.kinds)).order_by(number)
     first = connection.execute(page.limit(1)).first()
     oldest = first.number if first else newest + 1
     return EventsGoneError(

@@ -31,13 +31,13 @@ class PrunedNumbers:
         """Return those of a log that begins after a number."""
         return cls(number, dict.fromkeys(ALL_KINDS, number))
 
-    def of(self, kinds: Collection[EventKind]) -> int:
+    def highest_of(self, kinds: Collection[EventKind]) -> int:
         """Return the highest of an event of these kinds: for who reads them, the log begins after it."""
         return max((number for kind, number in self.kinds.items() if kind in kinds), default=0)
 
     def with_others(self, others: PrunedNumbers) -> PrunedNumbers:
         """Return the highest of these and others."""
-        kinds = {kind: max(self.of([kind]), others.of([kind])) for kind in {*self.kinds, *others.kinds}}
+        kinds = {kind: max(self.highest_of([kind]), others.highest_of([kind])) for kind in {*self.kinds, *others.kinds}}
         return PrunedNumbers(max(self.highest, others.highest), kinds)
 
 

@@ -1,4 +1,4 @@
-"""Who is told that retention deleted events: those who may have missed some that they ask for, and nobody else."""
+"""Retention deletes events, and readers are told: those who may have missed some that they ask for, and nobody else."""
 
 from __future__ import annotations
 
@@ -142,4 +142,4 @@ def test_numbers_that_a_process_of_before_noted_are_those_of_every_kind(database
         note_pruned(connection, PrunedNumbers(5, {EventKind.PAUSED: 5}), now)
         note_pruned(connection, PrunedNumbers(9, {EventKind.PAUSED: 8}), now)
         pruned = read_pruned(connection)
-    assert (pruned.highest, pruned.of(LOST.kinds), pruned.of(PAUSED.kinds)) == (9, 7, 8)
+    assert (pruned.highest, pruned.highest_of(LOST.kinds), pruned.highest_of(PAUSED.kinds)) == (9, 7, 8)

@@ -102,7 +102,7 @@ class Door:
         self.redis = RedisCalls(self.settings)
         self._sender = Sender(self._send)
         self.places = Places(per_token=options.streams_per_token, in_all=options.streams)
-        self.streams = EventStreams(log_of(runtime.database, self._in_log_thread), self.stopping)
+        self.streams = EventStreams(log_of(runtime, self._in_log_thread), self.stopping)
 
     @cached_property
     def _messages(self) -> DirectMessages:

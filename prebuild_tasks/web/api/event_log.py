@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from prebuild_tasks.db.engine import Database
+from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.events import (
     Event,
     EventFilter,
@@ -26,7 +26,7 @@ from prebuild_tasks.web.api.streams import ReadLog
 T = TypeVar("T")
 
 
-class Call(Protocol):
+class InThread(Protocol):
     """Calls a function in a thread."""
 
     def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
@@ -45,8 +45,9 @@ class EventSelection:
         return sees_event(self.listener, event) and is_asked_for(self.wanted, event.event)
 
 
-def log_of(database: Database, call: Call) -> ReadLog[EventSelection, LoggedEvent]:
+def log_of(runtime: Runtime, call: InThread) -> ReadLog[EventSelection, LoggedEvent]:
     """Return how the log of a database is read, by calls in a thread."""
+    database = runtime.database
 
     def missed(selection: EventSelection, after: int) -> Missed:
         page = read_missed(database, after, selection.wanted, selection.listener)

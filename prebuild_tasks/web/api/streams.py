@@ -110,7 +110,7 @@ class EventStreams(Generic[S, E]):
         """The number up to which events were handed to the listeners."""
         self._starting = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
-        self._heart: asyncio.Task[None] | None = None
+        self._heartbeats: asyncio.Task[None] | None = None
 
     @property
     def number(self) -> int:
@@ -162,8 +162,8 @@ class EventStreams(Generic[S, E]):
                 self._position = await self._read.latest()
                 self._reader = asyncio.create_task(self._read_on())
             self._listeners.setdefault(selection, set()).add(listener)
-            if self._heart is None or self._heart.done():
-                self._heart = asyncio.create_task(self._send_heartbeats())
+            if self._heartbeats is None or self._heartbeats.done():
+                self._heartbeats = asyncio.create_task(self._send_heartbeats())
 
     def _leave(self, selection: S, listener: _Listener) -> None:
         left = self._listeners.get(selection, set())
@@ -181,7 +181,7 @@ class EventStreams(Generic[S, E]):
                         yield _heartbeat(listener.after)
                 if not read.done():
                     return
-                missed = read.result()
+                missed = await read
             if missed.chunk:
                 yield missed.chunk
             listener.after, listener.behind = missed.last, 0

@@ -12,6 +12,7 @@ import pytest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.events import EventFilter, Listener, number_all_events, reading
+from prebuild_tasks.web.api import event_log
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.api.event_log import EventSelection
 from tests.support.api import Api
@@ -25,7 +26,7 @@ def test_they_hold_up_neither_numbers_nor_tokens_nor_readiness(
 ) -> None:
     fill_organizations(database, settings)
     number_all_events(database)
-    began, may_go_on, door, read = threading.Event(), threading.Event(), api.app.state.door, reading._read
+    began, may_go_on, door, read = threading.Event(), threading.Event(), api.app.state.door, event_log.read_missed
     other = api.token()
 
     def held(*arguments: Any) -> Any:
@@ -33,7 +34,7 @@ def test_they_hold_up_neither_numbers_nor_tokens_nor_readiness(
         assert may_go_on.wait(30)
         return read(*arguments)
 
-    monkeypatch.setattr(reading, "_read", held)
+    monkeypatch.setattr(event_log, "read_missed", held)
 
     async def body() -> None:
         async with aclosing(door.streams.listen(EVERYTHING, 0, door.stopping.wait(), bool)) as stream:

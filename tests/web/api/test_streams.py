@@ -4,127 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import attrgetter
 
 import pytest
 
-from prebuild_tasks.errors import EventsGoneError, UnreachableError
 from prebuild_tasks.events import Event as LogEvent
 from prebuild_tasks.events import LoggedEvent
 from prebuild_tasks.model.event_kinds import EventKind
 from prebuild_tasks.web.api import streams
-from prebuild_tasks.web.api.catching_up import Missed
 from prebuild_tasks.web.api.event_log import encode_event
-from prebuild_tasks.web.api.streams import BEHIND_MAX, EventStreams, ReadLog
-
-
-@dataclass(frozen=True)
-class Event:
-    id: int
-    pool: str = "a"
-
-
-@dataclass(frozen=True)
-class Of:
-    """Sees the events of one pool, or all."""
-
-    pool: str = ""
-
-    def sees(self, event: Event) -> bool:
-        return self.pool in ("", event.pool)
-
-
-class Log:
-    """A log in memory, which counts how often it is read."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.reads, self.encoded = 0, 0
-        self.fails = False
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-        self.missed_max = 1000
-        """Events that a read of who catches up goes through."""
-        self.missed_reads: list[int] = []
-        """Numbers after which they were read."""
-        self.may_catch_up = asyncio.Event()
-        self.may_catch_up.set()
-
-    def write(self, *pools: str) -> None:
-        for pool in pools:
-            self.events.append(Event(len(self.events) + 1, pool))
-
-    async def latest(self) -> int:
-        await asyncio.sleep(0)
-        return len(self.events)
-
-    async def after(self, position: int, most: int) -> Sequence[Event]:
-        self.reads += 1
-        await self.may_answer.wait()
-        if self.fails:
-            raise UnreachableError("the database is away")
-        await asyncio.sleep(0)
-        if position > len(self.events):
-            raise EventsGoneError("the database was restored", oldest=1)
-        return self.events[position:][:most]
-
-    async def missed(self, selection: Of, after: int) -> Missed:
-        self.missed_reads.append(after)
-        await self.may_catch_up.wait()
-        await asyncio.sleep(0)
-        events = self.events[after:][: self.missed_max]
-        return Missed(b"".join(self.encode(event) for event in events if selection.sees(event)), events[-1].id)
-
-    def encode(self, event: Event) -> bytes:
-        self.encoded += 1
-        return b"%d " % event.id
-
-
-class Stage:
-    """Streams of a log, and what ends them."""
-
-    def __init__(self) -> None:
-        self.log, self.stopping = Log(), asyncio.Event()
-        self.streams = EventStreams(
-            ReadLog(self.log.latest, self.log.after, attrgetter("id"), self.log.encode, self.log.missed), self.stopping
-        )
-        self.listeners, self.cut = 0, 0
-
-    @asynccontextmanager
-    async def listening(self, pool: str = "", after: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:
-        task = asyncio.current_task()
-        assert task
-
-        def cut() -> None:
-            self.cut += 1
-            task.cancel()
-
-        self.listeners += 1
-        async with aclosing(self.streams.listen(Of(pool), after, self.stopping.wait(), cut)) as stream:
-            yield stream
-        self.listeners -= 1
-
-
-async def ids(stream: AsyncIterator[bytes], number: int) -> list[int]:
-    """Return the numbers of the next events of a stream."""
-    read: list[int] = []
-    async with asyncio.timeout(10):
-        while len(read) < number:
-            read += [int(word) for word in (await anext(stream)).split() if word != b":"]
-    return read
-
-
-def staged(body: Callable[[Stage], Awaitable[None]]) -> None:
-    async def run() -> None:
-        stage = Stage()
-        await body(stage)
-        stage.stopping.set()
-
-    asyncio.run(run())
+from prebuild_tasks.web.api.streams import BEHIND_MAX
+from tests.support.log_in_memory import Stage, ids, staged, until
 
 
 def test_a_listener_gets_what_it_missed_and_then_what_comes() -> None:
@@ -159,73 +49,6 @@ def test_nothing_is_lost_or_doubled_while_events_come_and_listeners_join(monkeyp
         await writer
         for after, read in zip((0, 1, 2, 50, 120), followed, strict=True):
             assert read == [*range(after + 1, 201)]
-
-    staged(body)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-async def ids_but_comments(stream: AsyncIterator[bytes]) -> list[int]:
-    """Return the numbers of the first events that come after comments."""
-    while (chunk := await anext(stream)).startswith(b":"):
-        pass
-    return [int(word) for word in chunk.split()]
-
-
-def test_who_missed_the_same_shares_one_read() -> None:
-    async def body(stage: Stage) -> None:
-        stage.log.write(*"aaa")
-        stage.log.may_catch_up.clear()
-        async with stage.listening() as one, stage.listening() as two:
-            heard = [asyncio.create_task(ids(stream, 3)) for stream in (one, two)]
-            await until(lambda: stage.streams.number == 2)
-            stage.log.may_catch_up.set()
-            assert await asyncio.gather(*heard) == [[1, 2, 3]] * 2
-        assert (stage.log.missed_reads, stage.log.encoded) == ([0], 3)
-
-    staged(body)
-
-
-def test_who_missed_much_reads_in_turn_with_the_others() -> None:
-    async def body(stage: Stage) -> None:
-        stage.log.write(*"a" * 20)
-        stage.log.missed_max = 2
-        stage.log.may_catch_up.clear()
-        async with stage.listening(after=0) as much, stage.listening(after=17) as little:
-            heard = [asyncio.create_task(ids(stream, number)) for stream, number in ((much, 20), (little, 3))]
-            await until(lambda: stage.streams.number == 2)
-            stage.log.may_catch_up.set()
-            await asyncio.gather(*heard)
-        assert stage.log.missed_reads[:4] == [0, 17, 2, 19]
-
-    staged(body)
-
-
-def test_who_waits_to_catch_up_is_not_ended_and_hears_comments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However much comes meanwhile. Those that have gone away hold nobody up."""
-    monkeypatch.setattr(streams, "HEARTBEAT", 0.0)
-    monkeypatch.setattr(streams, "PAUSE", 0.001)
-
-    async def body(stage: Stage) -> None:
-        stage.log.write(*"aaa")
-        stage.log.may_catch_up.clear()
-        async with stage.listening("a", after=2) as waiting, asyncio.timeout(10):
-            assert await anext(waiting) == b":\nid: 2\n\n"
-            async with stage.listening("b", after=1) as leaving:
-                assert await anext(leaving) == b":\nid: 1\n\n"
-            heard = asyncio.create_task(ids_but_comments(waiting))
-            stage.log.write(*"a" * (BEHIND_MAX + 5))
-            reads = stage.log.reads
-            await until(lambda: stage.log.reads > reads + 2)
-            assert not heard.done()
-            stage.log.may_catch_up.set()
-            assert (await heard)[:2] == [3, 4]
-        assert stage.log.missed_reads[:1] == [2]
-        assert 1 not in stage.log.missed_reads
 
     staged(body)
 
