@@ -202,7 +202,10 @@ class EventsGoneError(RefusedError):
     code = "events_gone"
 
     def __init__(self, message: str, *, oldest: int = 0, hint: str = "") -> None:
-        """Take the sentence, and the number of the oldest event that is kept."""
+        """Take the sentence, and the number of the oldest event that is kept and that the reader sees.
+
+        Without one, it is the number after the newest event.
+        """
         super().__init__(message, hint=hint)
         self.oldest = oldest
 

@@ -9,8 +9,15 @@ from prebuild_tasks.faces import lazy
 if TYPE_CHECKING:
     from prebuild_tasks.events.lag import log_lag
     from prebuild_tasks.events.numbering import number_all_events, number_events
-    from prebuild_tasks.events.reading import newest_event, read_events, read_log, sees_event_sql
-    from prebuild_tasks.events.retention import note_pruned
+    from prebuild_tasks.events.reading import (
+        check_position,
+        newest_event,
+        read_events,
+        read_log,
+        read_missed,
+        sees_event_sql,
+    )
+    from prebuild_tasks.events.retention import PrunedNumbers, note_pruned
     from prebuild_tasks.events.rules import is_asked_for, sees_event
     from prebuild_tasks.events.types import Event, EventFilter, EventPage, Listener, LoggedEvent, LoggedPage
 
@@ -21,6 +28,8 @@ __all__ = [
     "Listener",
     "LoggedEvent",
     "LoggedPage",
+    "PrunedNumbers",
+    "check_position",
     "is_asked_for",
     "log_lag",
     "newest_event",
@@ -29,6 +38,7 @@ __all__ = [
     "number_events",
     "read_events",
     "read_log",
+    "read_missed",
     "sees_event",
     "sees_event_sql",
 ]
@@ -43,12 +53,17 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "number_events",
             ),
             "reading": (
+                "check_position",
                 "newest_event",
                 "read_events",
                 "read_log",
+                "read_missed",
                 "sees_event_sql",
             ),
-            "retention": ("note_pruned",),
+            "retention": (
+                "PrunedNumbers",
+                "note_pruned",
+            ),
             "rules": (
                 "is_asked_for",
                 "sees_event",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, false, func, or_, select
 
 from prebuild_tasks.access import Reach, sees_preset_sql
 from prebuild_tasks.db.engine import Database
@@ -22,6 +23,8 @@ from prebuild_tasks.schema.lookup import pool_presets
 
 PAGE_MAX = 1000
 """The most events of a page."""
+SPAN = 10_000
+"""Numbers that one read for a listener that catches up goes through, however few of them it sees."""
 _ORGANIZATION_OF_TEMPLATE = (m.Organization, m.Organization.id == m.Template.organization_id)
 
 
@@ -47,11 +50,31 @@ def read_events(
         NotFoundError: There is no pool of the name that is asked for within reach.
     """
     with database.read() as connection:
-        listener = listener or Listener()
-        asked_for = is_asked_for_sql(connection, wanted or EventFilter(), listener.reach)
-        items = _read(connection, _query(connection).where(*asked_for, *sees_event_sql(listener)), after, limit)
+        items = _read(connection, _Reader.which_asks(connection, wanted, listener), after, limit)
     events = tuple(item.event for item in items)
     return EventPage(events, events[-1].id if events else after)
+
+
+def read_missed(
+    database: Database, after: int, wanted: EventFilter, listener: Listener, *, limit: int = PAGE_MAX, span: int = SPAN
+) -> EventPage:
+    """Read the next of the events after a number, for whoever catches up: a short read, however many they do not see.
+
+    `next` of the page is the number up to which the log was read. Arguments and errors are as of `read_events`.
+    """
+    with database.read() as connection:
+        # First: what is committed between the statements has higher numbers, and is for the next read.
+        reader = _Reader.which_asks(connection, wanted, listener)
+        end = min(_newest(connection), max(after, read_pruned(connection).highest_of(reader.kinds)) + span)
+        items = _read(connection, reader, after, limit, number_column(connection) <= end)
+    events = tuple(item.event for item in items)
+    return EventPage(events, events[-1].id if len(events) == limit else max(after, end))
+
+
+def check_position(database: Database, after: int, wanted: EventFilter, listener: Listener) -> None:
+    """Raise what `read_events` does for who cannot go on after a number, without reading any events."""
+    with database.read() as connection:
+        _read(connection, _Reader.which_asks(connection, wanted, listener), after, 1, false())
 
 
 def read_log(database: Database, after: int = 0, *, limit: int = PAGE_MAX) -> LoggedPage:
@@ -60,7 +83,7 @@ def read_log(database: Database, after: int = 0, *, limit: int = PAGE_MAX) -> Lo
     Arguments and errors are as of `read_events`.
     """
     with database.read() as connection:
-        items = tuple(_read(connection, _query(connection).where(is_of_kinds(ALL_KINDS)), after, limit))
+        items = tuple(_read(connection, _Reader(ALL_KINDS, [is_of_kinds(ALL_KINDS)]), after, limit))
     return LoggedPage(items, items[-1].event.id if items else after)
 
 
@@ -94,6 +117,27 @@ def is_asked_for_sql(connection: Connection, wanted: EventFilter, reach: Reach) 
     return conditions
 
 
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """What a reader sees of the log."""
+
+    kinds: frozenset[EventKind]
+    """The kinds of which it may see events."""
+    conditions: Sequence[ColumnElement[bool]]
+
+    @classmethod
+    def which_asks(cls, connection: Connection, wanted: EventFilter | None, listener: Listener | None) -> _Reader:
+        """Return what a listener sees of the events that it asks for. Raises NotFoundError as `read_events` does."""
+        wanted, listener = wanted or EventFilter(), listener or Listener()
+        kinds = (wanted.kinds or ALL_KINDS) - (frozenset() if listener.sees_tokens else TOKEN_KINDS)
+        asked_for = is_asked_for_sql(connection, wanted, listener.reach)
+        return cls(kinds, [*asked_for, *sees_event_sql(listener)])
+
+    def query(self, connection: Connection) -> Select[*tuple[Any, ...]]:
+        """Select the events that it sees."""
+        return _query(connection).where(is_in_log(connection), *self.conditions)
+
+
 def _query(connection: Connection) -> Select[*tuple[Any, ...]]:
     table = m.History
     return (
@@ -110,36 +154,44 @@ def _query(connection: Connection) -> Select[*tuple[Any, ...]]:
     )  # fmt: skip
 
 
-def _read(connection: Connection, query: Select[*tuple[Any, ...]], after: int, limit: int) -> list[LoggedEvent]:
+def _read(
+    connection: Connection, reader: _Reader, after: int, limit: int, *conditions: ColumnElement[bool]
+) -> list[LoggedEvent]:
+    """Read the events that a reader sees, and that meet more conditions. Raises EventsGoneError."""
     number = number_column(connection)
-    pruned = read_pruned(connection)
-    page = query.where(is_in_log(connection), number > max(after, pruned)).order_by(number).limit(limit)
+    begin = max(after, read_pruned(connection).highest_of(reader.kinds))
+    page = reader.query(connection).where(number > begin, *conditions).order_by(number).limit(limit)
     rows = connection.execute(page).all()
     # Read again, because retention may have deleted rows in between.
-    pruned = read_pruned(connection)
-    if 0 < after < pruned:
-        raise _gone(connection, f"events after {after} are no longer kept", pruned, pruned)
+    if 0 < after < read_pruned(connection).highest_of(reader.kinds):
+        raise _gone(connection, reader, f"events after {after} are no longer kept")
     # Whoever has a number got it from a committed row, which this later statement sees, whatever process numbered it.
     if after and not rows and after > (newest := _newest(connection)):
         message = f"there is no event {after}: the database was restored, or is another one"
-        raise _gone(connection, message, pruned, newest)
+        raise _gone(connection, reader, message, newest)
     return list(_logged(rows))
 
 
 def _newest(connection: Connection) -> int:
     """Return the highest number that was given. The row that has it may be deleted before rows with lower ones."""
     newest = select(func.max(number_column(connection))).where(is_in_log(connection))
-    return max(connection.execute(newest).scalar_one() or 0, read_pruned(connection))
+    return max(connection.execute(newest).scalar_one() or 0, read_pruned(connection).highest)
 
 
-def _gone(connection: Connection, message: str, pruned: int, go_on: int) -> EventsGoneError:
-    """Return the error of a reader that cannot go on where it was, but after `go_on`."""
+def _gone(connection: Connection, reader: _Reader, message: str, go_on: int | None = None) -> EventsGoneError:
+    """Return the error of a reader that cannot go on where it was, but after `go_on`.
+
+    The oldest is one that it sees: before that one there is nothing for it, so it is not told again with each deletion.
+    """
+    newest = _newest(connection)  # first: what is committed meanwhile has a higher number
     number = number_column(connection)
-    oldest = select(func.min(number)).where(is_in_log(connection), number > pruned)
+    page = reader.query(connection).where(number > read_pruned(connection).highest_of(reader.kinds)).order_by(number)
+    first = connection.execute(page.limit(1)).first()
+    oldest = first.number if first else newest + 1
     return EventsGoneError(
         message,
-        oldest=connection.execute(oldest).scalar_one() or pruned + 1,
-        hint=f"read again what you follow, then go on after {go_on}",
+        oldest=oldest,
+        hint=f"read again what you follow, then go on after {oldest - 1 if go_on is None else go_on}",
     )
 
 

@@ -15,7 +15,7 @@ from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.events import note_pruned
+from prebuild_tasks.events import PrunedNumbers, note_pruned
 from prebuild_tasks.pools import operations
 from tests.support.builders import PRESET, declare, fill
 
@@ -52,7 +52,7 @@ def test_what_is_no_longer_kept_is_told(cli: Any, database: Database, settings: 
     claimed(database, settings)
     ids = [row["id"] for row in json.loads(cli("events", "--json"))]
     with database.write() as connection:
-        note_pruned(connection, ids[1], database.now(connection))
+        note_pruned(connection, PrunedNumbers.up_to(ids[1]), database.now(connection))
     error = json.loads(cli("events", "--after", str(ids[0]), "--json", expect=5))
     assert error["error"] == "events_gone"
     assert [row["id"] for row in json.loads(cli("events", "--after", str(ids[1]), "--json"))] == ids[2:]

@@ -17,6 +17,7 @@ from prebuild_tasks.events import (
     EventFilter,
     EventPage,
     Listener,
+    PrunedNumbers,
     is_asked_for,
     newest_event,
     note_pruned,
@@ -208,7 +209,7 @@ def test_a_number_that_retention_deleted_is_known(busy: Database) -> None:
     """What is committed late has a high number in an old row, which is deleted before newer rows with lower ones."""
     newest = read_events(busy).next
     with busy.write() as connection:
-        note_pruned(connection, newest + 3, busy.now(connection))
+        note_pruned(connection, PrunedNumbers.up_to(newest + 3), busy.now(connection))
     assert newest_event(busy) == newest + 3
     assert read_events(busy, newest + 3).items == ()
     with pytest.raises(EventsGoneError):

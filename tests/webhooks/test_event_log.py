@@ -9,7 +9,7 @@ from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.events import note_pruned, number_all_events
+from prebuild_tasks.events import PrunedNumbers, note_pruned, number_all_events
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.webhooks.event_log import EventLog
@@ -43,7 +43,7 @@ def test_it_goes_on_with_what_is_kept(database: Database) -> None:
     first, second, third = log.after(0, 100).events
     with database.write() as connection:
         connection.execute(delete(m.History).where(m.History.reason.in_(["a", "b"])))
-        note_pruned(connection, second.number, database.now(connection))
+        note_pruned(connection, PrunedNumbers.up_to(second.number), database.now(connection))
     assert [event.number for event in log.after(first.number, 100).events] == [third.number]
 
 

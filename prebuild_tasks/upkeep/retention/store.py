@@ -16,7 +16,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, 
 from sqlalchemy.orm import aliased
 
 from prebuild_tasks.access import IDLE
-from prebuild_tasks.events import note_pruned
+from prebuild_tasks.events import PrunedNumbers, note_pruned
+from prebuild_tasks.model.event_kinds import EventKind, kind_of
 from prebuild_tasks.model.vocabulary import FINAL_STATUSES, PREBUILDS_OWNER
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_USED, TEMPLATE_OF_VERSION, VERSION_OF_PRESET
@@ -93,12 +94,23 @@ def prune_events(connection: Connection, before: datetime, limit: int, now: date
     table, newest = m.History, select(func.max(m.History.id)).scalar_subquery()
     numbered = () if connection.dialect.name == "sqlite" else (table.number.is_not(None),)
     number = number_column(connection).label("in_log")
-    old = select(table.id, table.number, number).where(*_may_be_pruned(table, before), table.id < newest, *numbered)
+    old = select(table.id, table.number, number, table.event, table.reason)
+    old = old.where(*_may_be_pruned(table, before), table.id < newest, *numbered)
     rows = connection.execute(old.limit(limit)).all()
-    note_pruned(connection, max((row.in_log for row in rows if row.number != 0), default=0), now)
+    in_log = [(row.in_log, kind_of(row.event, row.reason)) for row in rows if row.number != 0]
+    note_pruned(connection, _highest(in_log), now)
     events = select(m.ClaimEvent.id).where(*_may_be_pruned(m.ClaimEvent, before)).limit(limit)
     count = connection.execute(delete(m.ClaimEvent).where(m.ClaimEvent.id.in_(events))).rowcount
     return count + connection.execute(delete(table).where(table.id.in_([row.id for row in rows]))).rowcount
+
+
+def _highest(rows: Collection[tuple[int, EventKind | None]]) -> PrunedNumbers:
+    """Return the highest of the numbers, in all and by kind."""
+    kinds = dict[EventKind, int]()
+    for number, kind in rows:
+        if kind:
+            kinds[kind] = max(number, kinds.get(kind, 0))
+    return PrunedNumbers(max((number for number, _ in rows), default=0), kinds)
 
 
 def _may_be_pruned(table: type[m.ClaimEvent | m.History], before: datetime) -> tuple[ColumnElement[bool], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property, partial
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -14,16 +14,17 @@ from prebuild_tasks.bootstrap import Runtime
 from prebuild_tasks.claims import Choice, WaitStage, hits_of, read_openings, read_waiting
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import AuthenticationError, BusyError, PrebuildError
-from prebuild_tasks.events import LoggedEvent, newest_event, number_all_events, read_log
+from prebuild_tasks.events import newest_event, number_all_events
 from prebuild_tasks.insight import Exporter, Reading, render
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.messaging import DirectMessages
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.web.api.cursors import Cursors
+from prebuild_tasks.web.api.event_log import log_of
 from prebuild_tasks.web.api.places import Places
 from prebuild_tasks.web.api.redis_calls import RedisCalls
 from prebuild_tasks.web.api.sender import Sender
-from prebuild_tasks.web.api.streams import EventStreams, ReadLog, encode_event, number_of
+from prebuild_tasks.web.api.streams import EventStreams
 from prebuild_tasks.web.api.threads import PATIENCE, Threads
 from prebuild_tasks.web.api.token_watch import AGE_MAX, SESSIONS_PAUSE, TokenWatch
 from prebuild_tasks.web.api.waits import Waits
@@ -102,16 +103,14 @@ class Door:
         self.hits = hits_of(runtime.database, claiming, PATIENCE)
         """Claims without a thread, on half of the connections; None: this database allows none."""
         number = options.connections - (claiming if self.hits else 0)
-        self._threads, self._look_thread = Threads(number), Threads(1)
+        self._threads, self._look_thread, self._log_thread = Threads(number), Threads(1), Threads(1)
         self._most_each = max(1, number - 1)
         self._allowances: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         """The threads that one principal may use at a time, so that there is one for the others."""
         self.redis = RedisCalls(self.settings)
         self._sender = Sender(self._send)
         self.places = Places(per_token=options.streams_per_token, in_all=options.streams)
-        self.streams = EventStreams(
-            ReadLog(self.newest_event, self._events_after, number_of, encode_event), self.stopping
-        )
+        self.streams = EventStreams(log_of(runtime, self._in_log_thread), self.stopping)
 
     @cached_property
     def _messages(self) -> DirectMessages:
@@ -192,9 +191,9 @@ class Door:
         """Return the number after which no event has one yet."""
         return await self.look(lambda: newest_event(self.runtime.database))
 
-    async def _events_after(self, position: int, most: int) -> Sequence[LoggedEvent]:
-        page = await self.look(lambda: read_log(self.runtime.database, position, limit=most))
-        return page.items
+    async def _in_log_thread(self, work: Callable[[], T]) -> T:
+        """Call a read of the log in a thread of its own: what streams read holds up neither numbers nor tokens."""
+        return await self._log_thread.call(partial(self._work, work))
 
     async def _read_waiting(self, claim_ids: Collection[str]) -> Mapping[str, WaitStage]:
         return await self.look(lambda: read_waiting(self.runtime.database, claim_ids))
@@ -243,6 +242,7 @@ class Door:
             await self.hits.close()
         self._threads.close()
         self._look_thread.close()
+        self._log_thread.close()
         self.redis.close()
         self._sender.close()
         if "_messages" in self.__dict__:

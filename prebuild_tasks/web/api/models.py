@@ -31,6 +31,7 @@ PARAMETERS_MAX = 100
 _YEARS = range(1970, 2201)
 _DATE = re.compile(r"\d{4}-", re.ASCII)
 """The beginning of an instant."""
+_DIGITS = re.compile(r"[0-9]+", re.ASCII)
 
 
 def _printable(text: str) -> str:
@@ -58,6 +59,13 @@ def _no_number(value: object) -> object:
     return value
 
 
+def _plain(value: object) -> object:
+    """Refuse what Python reads as a whole number and other languages do not, such as `+5`, `1_0` and `1.0`."""
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise ValueError("write a number with digits only")
+    return value
+
+
 def _duration(text: str) -> str:
     parse_duration(text)
     return text
@@ -71,6 +79,7 @@ Name = Annotated[Printable, StringConstraints(max_length=300)]
 Text = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_storable)]
 Value = Annotated[Text, Field(json_schema_extra={"pattern": _STORABLE})]
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(json_schema_extra={"pattern": _IN_YEARS})]
+QueryNumber = Annotated[int, BeforeValidator(_plain)]
 QueryInstant = Annotated[Instant, BeforeValidator(_no_number)]
 Span = Annotated[str, StringConstraints(max_length=50), AfterValidator(_duration)]
 
@@ -84,7 +93,7 @@ class Nothing(BaseModel):
 class PageQuery(Nothing):
     """The page of a list."""
 
-    limit: int = Field(default=100, ge=1, le=PAGE_MAX, description="The most rows of the page")
+    limit: QueryNumber = Field(default=100, ge=1, le=PAGE_MAX, description="The most rows of the page")
     cursor: str = Field(default="", max_length=2000, description="The `next` of the page before")
 
     def filters(self) -> dict[str, str]:
@@ -124,11 +133,11 @@ class BuildsQuery(PageQuery):
 class EventsQuery(Nothing):
     """Which events are read."""
 
-    after: int | None = Field(
+    after: QueryNumber | None = Field(
         default=None, ge=0, lt=10**18,
         description="The number of the last event that was read; 0: begin with the oldest that is kept",
     )  # fmt: skip
-    limit: int = Field(default=100, ge=1, le=PAGE_MAX, description="The most events of the page")
+    limit: QueryNumber = Field(default=100, ge=1, le=PAGE_MAX, description="The most events of the page")
     pool: Name = Field(default="", description="Only those about this pool, template/preset")
     owner: Name = Field(default="", description="Only those of this owner's workspaces and claims")
     kind: EventKind | None = Field(default=None, description="Only those of this kind")

@@ -22,7 +22,10 @@ HEARTBEAT = 15.0
 RETRY_S = (1.0, 5.0)
 """Seconds, by chance between these, after which a client is asked to come back from a process that stops: not all of
 them at once."""
-_COMMENT = b":\n\n"
+_HEARTBEAT_CHECK = 0.5
+"""Seconds between two looks at who has heard nothing for long."""
+COMMENT = b":\n\n"
+"""A heartbeat."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -40,11 +43,20 @@ class OpenStream:
     is_sending: bool = False
     is_over: bool = False
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing was sent for so long that a comment is due."""
+        return self.sent_at < monotonic() - HEARTBEAT
+
     def add(self, chunk: bytes, number: int) -> None:
         """Let a chunk with so many events be sent, or end the stream of a client that does not take them."""
         self.chunks.append(chunk)
-        self.behind += number
         self.wake.set()
+        self.fall_behind(number)
+
+    def fall_behind(self, number: int) -> None:
+        """Note that its client has so many events more to take."""
+        self.behind += number
         if self.behind > self.behind_max and not self.is_over:
             self.end()
             if self.is_sending:
@@ -55,7 +67,7 @@ class OpenStream:
         self.wake.clear()
         taken = b"".join(self.chunks)
         self.chunks.clear()
-        self.behind, self.sent_at = 0, monotonic()
+        self.behind = 0
         return taken
 
     def end(self) -> None:
@@ -82,6 +94,12 @@ class OpenStreams(Generic[S, L]):
         """Take what ends every stream."""
         self._stopping = stopping
         self._listeners: dict[S, set[L]] = {}
+        self._heartbeats: asyncio.Task[None] | None = None
+
+    @property
+    def number(self) -> int:
+        """How many streams there are."""
+        return len(self._everyone())
 
     async def _follow(
         self, selection: S, listener: L, chunks: AsyncIterator[bytes], until: Coroutine[object, object, object]
@@ -95,7 +113,7 @@ class OpenStreams(Generic[S, L]):
         try:
             await asyncio.sleep(0)  # it begins before it can be cancelled
             async for chunk in chunks:
-                listener.is_sending = True
+                listener.is_sending, listener.sent_at = True, monotonic()
                 yield chunk
                 listener.is_sending = False
             if self._stopping.is_set():
@@ -108,6 +126,8 @@ class OpenStreams(Generic[S, L]):
 
     def _enter(self, selection: S, listener: L) -> None:
         self._listeners.setdefault(selection, set()).add(listener)
+        if self._heartbeats is None or self._heartbeats.done():
+            self._heartbeats = asyncio.create_task(self._send_heartbeats())
 
     def _leave(self, selection: S, listener: L) -> None:
         left = self._listeners.get(selection, set())
@@ -115,12 +135,17 @@ class OpenStreams(Generic[S, L]):
         if not left:
             self._listeners.pop(selection, None)
 
-    def _break_silence(self) -> None:
-        """Send a comment to those who have heard nothing for long."""
-        silent_since = monotonic() - HEARTBEAT
-        for listener in self._everyone():
-            if listener.sent_at < silent_since and not listener.chunks:
-                listener.add(_COMMENT, 0)
+    def _heartbeat(self, _listener: L) -> bytes:
+        """Return what a listener gets that has heard nothing for long; nothing: it gets comments in another way."""
+        return COMMENT
+
+    async def _send_heartbeats(self) -> None:
+        """Let those who have heard nothing for long be sent something, also while nothing can be read."""
+        while self._listeners:
+            for listener in self._everyone():
+                if listener.is_silent and not listener.chunks and (comment := self._heartbeat(listener)):
+                    listener.add(comment, 0)
+            await asyncio.sleep(min(_HEARTBEAT_CHECK, HEARTBEAT))
 
     def _everyone(self) -> list[L]:
         return [listener for listeners in self._listeners.values() for listener in listeners]

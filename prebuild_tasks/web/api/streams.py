@@ -1,22 +1,21 @@
 """Live streams of events: one reader for all listeners of a process, and one encoding for all who see the same.
 
-Who listens holds no connection and no thread. A listener is first served what it missed, by reads of its own, and then
-gets what the reader of the process reads.
+Who listens holds no connection and no thread. A listener is first served what it missed, in turn with others that catch
+up, and then gets what the reader of the process reads.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 from prebuild_tasks.errors import EventsGoneError, PrebuildError
-from prebuild_tasks.events import LoggedEvent
-from prebuild_tasks.json_views import fields_of
 from prebuild_tasks.logs import get_logger
+from prebuild_tasks.web.api import open_streams
+from prebuild_tasks.web.api.catching_up import CatchingUp, E, Missed, S
 from prebuild_tasks.web.api.open_streams import OpenStream, OpenStreams
 
 log = get_logger(__name__)
@@ -25,21 +24,12 @@ PAUSE = 0.1
 """Seconds between two reads while somebody listens. Events get their numbers as often."""
 READ_MAX = 1000
 """Events of one read."""
-
-
-E = TypeVar("E")
-E_contra = TypeVar("E_contra", contravariant=True)
-
-
-class Selection(Hashable, Protocol[E_contra]):
-    """What a listener sees of the log, by its token and its filters. Listeners with equal ones share all work."""
-
-    def sees(self, event: E_contra) -> bool:
-        """Return whether the event is part of it."""
+_GLANCE = 1.0
+"""Seconds after which a listener that waits for its turn looks whether its stream is to end."""
 
 
 @dataclass(frozen=True, slots=True)
-class ReadLog(Generic[E]):
+class ReadLog(Generic[S, E]):
     """How the log is read."""
 
     latest: Callable[[], Awaitable[int]]
@@ -50,23 +40,37 @@ class ReadLog(Generic[E]):
     """Returns the number of an event."""
     encode: Callable[[E], bytes]
     """Returns an event as a stream has it."""
+    missed: Callable[[S, int], Awaitable[Missed]]
+    """Returns the next of the events after a number that a selection sees. Raises EventsGoneError as `after` does."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class _Listener(OpenStream):
-    """One stream of events."""
+    """One stream of events. While it catches up, `behind` counts the events that came since it was last sent some."""
 
     after: int
-    """The number of the last event that its client has, which may have read further than the reader of the process."""
+    """The number up to which its client has read, perhaps further than the reader of the process."""
+    catches_up: bool = True
+    """It reads what comes by itself: until then nothing is kept for it."""
+
+    def add(self, chunk: bytes, number: int) -> None:
+        """Let a chunk with so many events be sent, or end the stream of a client that does not take them."""
+        if self.catches_up and not self.is_sending:
+            return  # it waits for its turn, which is not its client's fault
+        if self.catches_up:
+            self.fall_behind(number)
+        else:
+            OpenStream.add(self, chunk, number)  # a class with slots is made anew, so that super() would not find it
 
 
-class EventStreams(OpenStreams[Selection[E], _Listener], Generic[E]):
+class EventStreams(OpenStreams[S, _Listener], Generic[S, E]):
     """The streams of the events of one event loop."""
 
-    def __init__(self, read: ReadLog[E], stopping: asyncio.Event) -> None:
+    def __init__(self, read: ReadLog[S, E], stopping: asyncio.Event) -> None:
         """Take how the log is read, and what ends every stream."""
         super().__init__(stopping)
         self._read = read
+        self._catching_up: CatchingUp[S] = CatchingUp(read.missed)
         self._position = 0
         """The number up to which events were handed to the listeners."""
         self._starting = asyncio.Lock()
@@ -74,7 +78,7 @@ class EventStreams(OpenStreams[Selection[E], _Listener], Generic[E]):
 
     async def listen(
         self,
-        selection: Selection[E],
+        selection: S,
         after: int,
         until: Coroutine[object, object, object],
         cut: Callable[[], object],
@@ -90,35 +94,38 @@ class EventStreams(OpenStreams[Selection[E], _Listener], Generic[E]):
             async for chunk in chunks:
                 yield chunk
 
-    async def _chunks(self, selection: Selection[E], listener: _Listener) -> AsyncIterator[bytes]:
+    async def _chunks(self, selection: S, listener: _Listener) -> AsyncIterator[bytes]:
         """Yield what a listener missed, and then what comes."""
-        start = await self._join(selection, listener)
-        async for chunk in self._missed(selection, start, listener):
+        await self._join(selection, listener)
+        async for chunk in self._missed(selection, listener):
             yield chunk
         async for chunk in listener.coming():
             yield chunk
 
-    async def _join(self, selection: Selection[E], listener: _Listener) -> int:
-        """Begin to hand events to a listener, and return the number of the last one that it will not get this way."""
+    async def _join(self, selection: S, listener: _Listener) -> None:
+        """Begin to hand events to a listener."""
         async with self._starting:
             if self._reader is None or self._reader.done():
                 self._position = await self._read.latest()
                 self._reader = asyncio.create_task(self._read_on())
-            # Nothing is awaited between these lines, so that no event comes between the position and the listener.
             self._enter(selection, listener)
-            return self._position
 
-    async def _missed(self, selection: Selection[E], end: int, listener: _Listener) -> AsyncIterator[bytes]:
-        """Yield what a listener has missed of the events up to and including `end`."""
-        after = listener.after
-        while after < end and not listener.is_over:
-            events = await self._read.after(after, READ_MAX)
-            wanted = [event for event in events if self._read.number(event) <= end]
-            if chunk := b"".join(self._read.encode(event) for event in wanted if selection.sees(event)):
-                yield chunk
-            if len(wanted) < READ_MAX:
-                return
-            after = self._read.number(wanted[-1])
+    async def _missed(self, selection: S, listener: _Listener) -> AsyncIterator[bytes]:
+        """Yield what a listener missed, until it is where the reader of the process is, and comments while it waits."""
+        while listener.after < self._position and not listener.is_over:
+            with self._catching_up.next_read(selection, listener.after) as read:
+                while not read.done() and not listener.is_over:
+                    await asyncio.wait({read}, timeout=min(_GLANCE, open_streams.HEARTBEAT))
+                    if not read.done() and listener.is_silent:
+                        yield _heartbeat(listener.after)
+                if not read.done():
+                    return
+                missed = await read
+            if missed.chunk:
+                yield missed.chunk
+            listener.after, listener.behind = missed.last, 0
+        # Nothing was awaited since the comparison, so that no event comes between.
+        listener.catches_up = False
 
     async def _read_on(self) -> None:
         while self._listeners:
@@ -127,9 +134,9 @@ class EventStreams(OpenStreams[Selection[E], _Listener], Generic[E]):
             except EventsGoneError as error:
                 await self._begin_anew(error)
             except PrebuildError as error:  # they go on listening: nothing is lost, only late
-                log.warning("events_not_read", error=error.message, streams=len(self._everyone()))
+                log.warning("events_not_read", error=error.message, streams=self.number)
             except Exception:
-                log.exception("events_not_read", streams=len(self._everyone()))
+                log.exception("events_not_read", streams=self.number)
             await asyncio.sleep(PAUSE)
 
     async def _begin_anew(self, error: EventsGoneError) -> None:
@@ -138,13 +145,13 @@ class EventStreams(OpenStreams[Selection[E], _Listener], Generic[E]):
             position = await self._read.latest()
         except PrebuildError:
             return  # the next read tells the same
-        log.warning("streams_ended", error=error.message, streams=len(self._everyone()))
+        log.warning("streams_ended", error=error.message, streams=self.number)
         self._position = position
         for listener in self._everyone():
             listener.end()
 
     async def _hand_on(self) -> None:
-        """Hand what is new to all who see it, and a comment to those who have heard nothing for long."""
+        """Hand what is new to all who see it."""
         events = {self._read.number(event): event for event in await self._read.after(self._position, READ_MAX)}
         self._position = max(events, default=self._position)
         encoded = dict[int, bytes]()
@@ -161,16 +168,11 @@ class EventStreams(OpenStreams[Selection[E], _Listener], Generic[E]):
                     listener.add(chunk, len(seen))
                 elif late := [encoded[number] for number in seen if number > listener.after]:
                     listener.add(b"".join(late), len(late))
-        self._break_silence()
+
+    def _heartbeat(self, listener: _Listener) -> bytes:
+        return b"" if listener.catches_up else _heartbeat(max(listener.after, self._position))
 
 
-def number_of(logged: LoggedEvent) -> int:
-    """Return the number of an event."""
-    return logged.event.id
-
-
-def encode_event(logged: LoggedEvent) -> bytes:
-    """Return an event as a stream has it. It is ASCII: many clients take every line break of Unicode for one."""
-    event = logged.event
-    text = json.dumps(fields_of(event), separators=(",", ":"))
-    return f"id: {event.id}\nevent: {event.kind}\ndata: {text}\n\n".encode("ascii")
+def _heartbeat(number: int) -> bytes:
+    """Return a comment, with the number up to which there is nothing more for the client: it goes on there."""
+    return b":\nid: %d\n\n" % number

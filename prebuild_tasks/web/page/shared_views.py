@@ -132,7 +132,6 @@ class SharedView(OpenStreams[Viewer, OpenStream], Generic[V]):
                 log.warning("view_not_read", view=self._kind.name, error=error.message)
             except Exception:
                 log.exception("view_not_read", view=self._kind.name)
-            self._break_silence()
 
     async def _rest(self) -> None:
         """Wait for an event, or until it has been quiet for long.

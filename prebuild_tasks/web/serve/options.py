@@ -19,9 +19,9 @@ KEEP_ALIVE = 75.0
 request over a connection that is being closed."""
 DRAIN_MAX = 4.0
 """Seconds."""
-_BESIDE_REQUESTS = 3
+_BESIDE_REQUESTS = 4
 """Connections to the database that a process has beside those of requests: one for the thread that sends what follows
-from answers, one for metrics, and one to look tokens and waiting claims up."""
+from answers, one for metrics, one to look tokens and waiting claims up, and one to read the event log for streams."""
 _SAFELY = Remedy(RemedyKind.SERVE_SAFELY)
 _PORTS = {"http": 80, "https": 443}
 

@@ -12,8 +12,9 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import ClaimMissError
-from prebuild_tasks.events import note_pruned, number_all_events
+from prebuild_tasks.events import PrunedNumbers, note_pruned, number_all_events
 from prebuild_tasks.pools import operations
+from prebuild_tasks.web.api.accept import prefers
 from tests.support.api import Api
 from tests.support.organizations import fill_organizations
 
@@ -99,6 +100,8 @@ def test_filters(busy: Api) -> None:
         ({"after": "-1"}, 400, "malformed-query"), ({"after": "x"}, 400, "malformed-query"),
         ({"after": str(10**18)}, 400, "malformed-query"), ({"limit": "0"}, 400, "malformed-query"),
         ({"limit": "501"}, 400, "malformed-query"), ({"kind": "party"}, 400, "malformed-query"),
+        *(({"after": number}, 400, "malformed-query") for number in ("+5", "1_0", "1.0", " 5", "\u0663", "")),
+        ({"limit": "+5"}, 400, "malformed-query"), ({"limit": "1_0"}, 400, "malformed-query"),
         ({"cursor": "x"}, 400, "malformed-query"), ({"owner": "a\0"}, 400, "malformed-query"),
     ],
 )  # fmt: skip
@@ -108,6 +111,26 @@ def test_what_is_refused(busy: Api, query: dict[str, str], status: int, kind: st
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
     assert answer.json()["type"].endswith(f"#{kind}")
     assert busy.app.state.door.places.taken == 0
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_stream"),
+    [
+        ("text/event-stream", True), ("TEXT/Event-Stream", True), ("text/event-stream, */*", True),
+        ("application/json, text/event-stream", True), ("text/event-stream;q=0.1", True),
+        ("text/event-stream; charset=utf-8", True), ("application/json;q=0.5, text/event-stream;q=0.6", True),
+        ("text/event-stream;q=0", False), ("text/event-stream; Q=0.000, application/json", False),
+        ("application/json, text/event-stream;q=0.1", False), ("text/event-streamx", False), ("*/*", False),
+        ("text/event-stream;q=x", False), ("", False),
+    ],
+)  # fmt: skip
+def test_a_stream_is_for_who_prefers_it(accept: str, is_stream: bool) -> None:
+    assert prefers("text/event-stream", "application/json", [accept]) == is_stream
+
+
+def test_one_that_refuses_a_stream_gets_a_page(busy: Api) -> None:
+    answer = busy.get(EVENTS, headers={"Accept": "text/event-stream;q=0, application/json"})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
 
 
 @pytest.mark.parametrize("number", ["x", "-1", "1.5", "9" * 19, "²"])
@@ -120,7 +143,7 @@ def test_the_id_that_a_client_has_must_be_one(busy: Api, number: str) -> None:
 def test_what_is_no_longer_kept_is_gone(busy: Api, database: Database) -> None:
     numbers = [item["id"] for item in page(busy)["items"]]
     with database.write() as connection:
-        note_pruned(connection, numbers[4], database.now(connection))
+        note_pruned(connection, PrunedNumbers.up_to(numbers[4]), database.now(connection))
     gone = busy.get(EVENTS, params={"after": numbers[2]})
     problem = gone.json()
     assert (gone.status_code, problem["code"]) == (410, "events_gone")

@@ -4,110 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import attrgetter
 
 import pytest
 
-from prebuild_tasks.errors import EventsGoneError, UnreachableError
 from prebuild_tasks.events import Event as LogEvent
 from prebuild_tasks.events import LoggedEvent
 from prebuild_tasks.model.event_kinds import EventKind
 from prebuild_tasks.web.api import open_streams, streams
+from prebuild_tasks.web.api.event_log import encode_event
 from prebuild_tasks.web.api.open_streams import BEHIND_MAX
-from prebuild_tasks.web.api.streams import EventStreams, ReadLog, encode_event
-
-
-@dataclass(frozen=True)
-class Event:
-    id: int
-    pool: str = "a"
-
-
-@dataclass(frozen=True)
-class Of:
-    """Sees the events of one pool, or all."""
-
-    pool: str = ""
-
-    def sees(self, event: Event) -> bool:
-        return self.pool in ("", event.pool)
-
-
-class Log:
-    """A log in memory, which counts how often it is read."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.reads, self.encoded = 0, 0
-        self.fails = False
-
-    def write(self, *pools: str) -> None:
-        for pool in pools:
-            self.events.append(Event(len(self.events) + 1, pool))
-
-    async def latest(self) -> int:
-        await asyncio.sleep(0)
-        return len(self.events)
-
-    async def after(self, position: int, most: int) -> Sequence[Event]:
-        self.reads += 1
-        if self.fails:
-            raise UnreachableError("the database is away")
-        await asyncio.sleep(0)
-        if position > len(self.events):
-            raise EventsGoneError("the database was restored", oldest=1)
-        return self.events[position:][:most]
-
-    def encode(self, event: Event) -> bytes:
-        self.encoded += 1
-        return b"%d " % event.id
-
-
-class Stage:
-    """Streams of a log, and what ends them."""
-
-    def __init__(self) -> None:
-        self.log, self.stopping = Log(), asyncio.Event()
-        self.streams = EventStreams(
-            ReadLog(self.log.latest, self.log.after, attrgetter("id"), self.log.encode), self.stopping
-        )
-        self.listeners, self.cut = 0, 0
-
-    @asynccontextmanager
-    async def listening(self, pool: str = "", after: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:
-        task = asyncio.current_task()
-        assert task
-
-        def cut() -> None:
-            self.cut += 1
-            task.cancel()
-
-        self.listeners += 1
-        async with aclosing(self.streams.listen(Of(pool), after, self.stopping.wait(), cut)) as stream:
-            yield stream
-        self.listeners -= 1
-
-
-async def ids(stream: AsyncIterator[bytes], number: int) -> list[int]:
-    """Return the numbers of the next events of a stream."""
-    read: list[int] = []
-    async with asyncio.timeout(10):
-        while len(read) < number:
-            read += [int(word) for word in (await anext(stream)).split() if word != b":"]
-    return read
-
-
-def staged(body: Callable[[Stage], Awaitable[None]]) -> None:
-    async def run() -> None:
-        stage = Stage()
-        await body(stage)
-        stage.stopping.set()
-
-    asyncio.run(run())
+from tests.support.log_in_memory import Stage, ids, staged, until
 
 
 def test_a_listener_gets_what_it_missed_and_then_what_comes() -> None:
@@ -213,7 +120,39 @@ def test_silence_is_filled_with_comments(monkeypatch: pytest.MonkeyPatch) -> Non
 
     async def body(stage: Stage) -> None:
         async with stage.listening() as stream, asyncio.timeout(10):
-            assert await anext(stream) == b":\n\n"
+            assert await anext(stream) == b":\nid: 0\n\n"
+
+    staged(body)
+
+
+def test_a_comment_tells_how_far_the_log_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that one who sees few events goes on there, and not before what retention deletes meanwhile."""
+    monkeypatch.setattr(open_streams, "HEARTBEAT", 0.01)
+
+    async def body(stage: Stage) -> None:
+        async with stage.listening("b") as stream, asyncio.timeout(10):
+            assert await anext(stream) == b":\nid: 0\n\n"
+            stage.log.write(*"aa")
+            while (comment := await anext(stream)) == b":\nid: 0\n\n":
+                pass
+            assert comment == b":\nid: 2\n\n"
+
+    staged(body)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_silence_is_filled_while_the_log_cannot_be_read(monkeypatch: pytest.MonkeyPatch, hangs: bool) -> None:
+    monkeypatch.setattr(open_streams, "HEARTBEAT", 0.05)
+
+    async def body(stage: Stage) -> None:
+        async with stage.listening() as stream, asyncio.timeout(10):
+            assert (await anext(stream)).startswith(b":\n")
+            if hangs:
+                stage.log.may_answer.clear()
+            stage.log.fails, reads = True, stage.log.reads
+            await until(lambda: stage.log.reads > reads)
+            for _ in range(3):
+                assert (await anext(stream)).startswith(b":\n")
 
     staged(body)
 

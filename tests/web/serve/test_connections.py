@@ -28,16 +28,16 @@ ABORTED = 200
 
 
 def test_more_connections_than_the_database_has_are_refused(tmp_path: Path, postgres_url: str) -> None:
-    """Beside those of requests, each process has one for what follows, one for metrics, one to look up."""
+    """Beside those of requests, each process has one for what follows, one for metrics, two that look."""
     with doors(tmp_path, postgres_url, PREBUILD_SERVE_CONNECTIONS="30") as service:
         said = service.run("serve", "--port", "0", "--workers", "64", expect=2)
-    assert "2112 connections" in said
+    assert "2176 connections" in said
     assert "--workers or PREBUILD_SERVE_CONNECTIONS" in " ".join(said.split())
 
 
 def test_as_many_connections_as_the_database_has_are_accepted(tmp_path: Path) -> None:
     """And those that are for superusers alone are not among them."""
-    needed, reserved = CONNECTIONS + 3, 3
+    needed, reserved = CONNECTIONS + 4, 3
     with restartable_postgres({"max_connections": str(needed + reserved)}) as server:
         migrate(server.url.format("postgres"))
         with doors(tmp_path, server.url.format("postgres"), PREBUILD_SERVE_CONNECTIONS=str(CONNECTIONS)) as service:

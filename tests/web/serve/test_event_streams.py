@@ -21,7 +21,7 @@ from prebuild_tasks.access.types import NewTokenRequest, Scope
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.events import note_pruned, number_all_events, read_events
+from prebuild_tasks.events import PrunedNumbers, note_pruned, number_all_events, read_events
 from prebuild_tasks.pools.operations import pause, resume
 from prebuild_tasks.schema.history import add_history
 from tests.support.door import FULL, Doors, doors, portal
@@ -118,7 +118,7 @@ def test_one_that_missed_events_is_told(service: Doors) -> None:
 
     def forget(database: Database, _: Settings) -> None:
         with database.write() as connection:
-            note_pruned(connection, last - 1, database.now(connection))
+            note_pruned(connection, PrunedNumbers.up_to(last - 1), database.now(connection))
 
     service.asked(forget)
     with portal(url, text) as client:

@@ -12,22 +12,16 @@ from starlette.responses import Response
 
 from prebuild_tasks.access import Scope
 from prebuild_tasks.errors import EventsGoneError, InputError, NotFoundError
-from prebuild_tasks.events import (
-    EventFilter,
-    Listener,
-    LoggedEvent,
-    is_asked_for,
-    newest_event,
-    read_events,
-    sees_event,
-)
+from prebuild_tasks.events import EventFilter, Listener, check_position, newest_event, read_events
 from prebuild_tasks.json_views import fields_of
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.web.api import examples
+from prebuild_tasks.web.api.accept import prefers
 from prebuild_tasks.web.api.auth import bearer_of
 from prebuild_tasks.web.api.call import Call
 from prebuild_tasks.web.api.event_answers import EventPageAnswer
+from prebuild_tasks.web.api.event_log import EventSelection
 from prebuild_tasks.web.api.links import EVENTS
 from prebuild_tasks.web.api.models import EventsQuery
 from prebuild_tasks.web.api.operations import EVENT_STREAM, AnswerDoc, Operation
@@ -35,26 +29,15 @@ from prebuild_tasks.web.api.problems import problem
 from prebuild_tasks.web.api.stream_response import StreamResponse, cut_of
 
 LAST_EVENT_ID = "last-event-id"
+_JSON = "application/json"
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class EventSelection:
-    """What a token sees of the events that it asks for."""
-
-    listener: Listener
-    wanted: EventFilter
-
-    def sees(self, event: LoggedEvent) -> bool:
-        """Return whether the event is part of it."""
-        return sees_event(self.listener, event) and is_asked_for(self.wanted, event.event)
 
 
 async def read(call: Call) -> Response:
     """Answer with a page of events, or with a stream if the client asks for one."""
     query, last = call.query(EventsQuery), _last_event_id(call)
     selection = EventSelection(Listener.of(call.principal), _wanted(query))
-    if EVENT_STREAM in call.request.headers.get("accept", "").lower():
+    if prefers(EVENT_STREAM, _JSON, call.request.headers.getlist("accept")):
         return await _stream(call, selection, query.after if last is None else last)
     page = await call.in_thread(
         lambda: read_events(
@@ -106,7 +89,7 @@ def _begin(call: Call, selection: EventSelection, after: int | None) -> _Begin:
     database = call.runtime.database
     start = newest_event(database) if after is None else after
     try:
-        read_events(database, start, selection.wanted, selection.listener, limit=1)
+        check_position(database, start, selection.wanted, selection.listener)
     except EventsGoneError as error:
         return _Begin(error.oldest - 1, error.oldest)
     return _Begin(start)
