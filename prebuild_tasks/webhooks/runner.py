@@ -61,7 +61,10 @@ class DeliveryRunner:
         self._connector = connector or Connector(allowed)
 
     def run(self, stop: threading.Event, threads: int = THREADS) -> None:
-        """Make deliveries until `stop` is set, and then end those that have begun, within 10 s."""
+        """Make deliveries until `stop` is set, and then end those that have begun, within 10 s.
+
+        Raises unexpected errors, such as of a system that can start no thread, after the same end.
+        """
         recovered_at, is_told = -_RECOVER_S, False
         in_flight: set[Future[None]] = set()
         with ThreadPoolExecutor(threads, "delivery") as pool:
@@ -115,16 +118,21 @@ class DeliveryRunner:
             self._write(taken, self._send(taken))
         except PrebuildError as error:
             log.warning("delivery_not_recorded", delivery=taken.id, error=str(error))
+        except Exception:
+            log.exception("delivery_not_recorded", delivery=taken.id)
 
     def _send(self, taken: TakenDelivery) -> ReceiverAnswer:
         try:
             receiver = parse_receiver(taken.url, self._allowed)  # what is allowed may have changed
+            headers = signed_headers(
+                self._keys, taken.webhook_id, taken.versions, delivery_id=taken.id, now=clock.utcnow(), body=taken.body
+            )
+            return self._connector.post(receiver, headers, taken.body.encode())
         except InputError as error:
             return ReceiverAnswer(None, error.message)
-        headers = signed_headers(
-            self._keys, taken.webhook_id, taken.versions, delivery_id=taken.id, now=clock.utcnow(), body=taken.body
-        )
-        return self._connector.post(receiver, headers, taken.body.encode())
+        except Exception as error:
+            log.exception("delivery_failed", delivery=taken.id)
+            return ReceiverAnswer(None, f"an unexpected error of the sender: {type(error).__name__}")
 
     def _write(self, taken: TakenDelivery, answer: ReceiverAnswer) -> None:
         with self._database.write() as connection:

@@ -19,12 +19,13 @@ from prebuild_tasks.errors import BusyError, NotFoundError
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.retention.run import prune
 from prebuild_tasks.webhooks.addresses import AllowedReceivers
+from prebuild_tasks.webhooks.connector import Connector
 from prebuild_tasks.webhooks.deliveries import list_deliveries, redeliver, send_test
 from prebuild_tasks.webhooks.dispatch import dispatch_events
 from prebuild_tasks.webhooks.rules import IN_FLIGHT_MAX, LEASE, PAUSES
 from prebuild_tasks.webhooks.runner import DeliveryRunner
 from prebuild_tasks.webhooks.store import take_delivery
-from prebuild_tasks.webhooks.types import DeliveryStatus, DeliveryView
+from prebuild_tasks.webhooks.types import DeliveryStatus, DeliveryView, ReceiverAnswer
 from tests.support.builders import jump
 from tests.support.receiver import Handler, Receiver
 from tests.support.wait import wait_until
@@ -166,6 +167,26 @@ def test_what_is_no_longer_allowed_is_not_reached(database: Database, receiver: 
     sender.deliver(taken)
     assert only(database).error == "127.0.0.1 is an address inside"
     assert not receiver.received
+
+
+class BrokenConnector(Connector):
+    """A connector with a fault."""
+
+    def post(self, receiver: object, headers: object, body: bytes) -> ReceiverAnswer:
+        raise ValueError("broken")
+
+
+def test_an_unexpected_error_is_a_failed_attempt(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    create(database, Log())
+    send_test(database, "hook")
+    sender = DeliveryRunner(database, KEYS, LOOPBACK, "r1", BrokenConnector(LOOPBACK))
+    [taken] = sender.take_due()
+    sender.deliver(taken)
+    delivery = only(database)
+    assert (delivery.status, delivery.attempt) == (DeliveryStatus.PENDING, 1)
+    assert delivery.error == "an unexpected error of the sender: ValueError"
+    assert sender.take_due() == [], "not before its pause has passed"
+    assert "delivery_failed" in caplog.text
 
 
 def test_at_most_two_of_one_webhook_are_in_flight(database: Database, receiver: Receiver) -> None:
