@@ -2,9 +2,9 @@
 
 A change's transaction writes its event without a number, so no change waits for another one's. One sequencer at a time
 numbers what is committed by then, in its own short transaction. Its snapshot is newer than the end of the one before,
-whose numbers are all lower: so whoever has read a number never sees a lower one appear later. A row that another program
-has locked is left to a later one and gets a higher number, instead of holding up all others; nothing of this project
-locks a row without a number.
+whose numbers are all lower: so whoever has read a number never sees a lower one appear later. A row that another
+program has locked is left to a later one and gets a higher number, instead of holding up all others; nothing of this
+project locks a row without a number.
 """
 
 from __future__ import annotations

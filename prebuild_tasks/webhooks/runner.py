@@ -18,17 +18,18 @@ from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.webhooks.addresses import AllowedReceivers, parse_receiver
 from prebuild_tasks.webhooks.connector import Connector
-from prebuild_tasks.webhooks.rules import AfterAttempt, after_attempt, failure_text
+from prebuild_tasks.webhooks.rules import AfterAttempt, after_attempt, after_lost, failure_text
 from prebuild_tasks.webhooks.signing import signed_headers
 from prebuild_tasks.webhooks.signing_keys import note_signing_keys
 from prebuild_tasks.webhooks.store import (
-    free_lost,
+    lock_lost,
     lock_webhook_of,
     read_enabled,
     take_delivery,
     webhooks_with_work,
     write_attempt,
     write_disabled,
+    write_lost,
 )
 from prebuild_tasks.webhooks.types import DeliveryStatus, ReceiverAnswer, TakenDelivery
 
@@ -96,9 +97,16 @@ class DeliveryRunner:
             log.warning("secret_key_changed", problem="webhooks need to be rotated", webhooks=webhooks)
 
     def recover(self) -> int:
-        """Make the deliveries pending whose process was lost, and return their number."""
+        """End the attempts whose process was lost, and return their number."""
         with self._database.write() as connection:
-            return free_lost(connection, self._database.now(connection))
+            now = self._database.now(connection)
+            lost = lock_lost(connection, now)
+            for delivery_id, before in lost.items():
+                after = after_lost(before + 1, now, random.random())  # noqa: S311 - it spreads load
+                error = "the process that sent it was lost" + (f", {before + 1} times in a row" if before else "")
+                values = {**_end(after, now), "error": error, "lost_attempts": before + 1}
+                write_lost(connection, delivery_id, values)
+        return len(lost)
 
     def take_due(self, limit: int = 1) -> list[TakenDelivery]:
         """Begin attempts at deliveries that are due, at most `limit`, one after the other of each webhook."""
@@ -146,10 +154,13 @@ class DeliveryRunner:
 
 
 def _values(after: AfterAttempt, answer: ReceiverAnswer, now: datetime) -> dict[str, object]:
-    values = {"status": after.status, "last_status": answer.status, "error": failure_text(answer)}
+    return {**_end(after, now), "last_status": answer.status, "error": failure_text(answer)}
+
+
+def _end(after: AfterAttempt, now: datetime) -> dict[str, object]:
     if after.status is DeliveryStatus.PENDING:
-        return {**values, "next_attempt_at": after.next_attempt_at}
-    return {**values, "ended_at": now}
+        return {"status": after.status, "next_attempt_at": after.next_attempt_at}
+    return {"status": after.status, "ended_at": now}
 
 
 def _disable(connection: Connection, webhook_id: str, name: str, now: datetime) -> None:

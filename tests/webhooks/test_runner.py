@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import select
@@ -22,58 +19,26 @@ from prebuild_tasks.webhooks.addresses import AllowedReceivers
 from prebuild_tasks.webhooks.connector import Connector
 from prebuild_tasks.webhooks.deliveries import list_deliveries, redeliver, send_test
 from prebuild_tasks.webhooks.dispatch import dispatch_events
-from prebuild_tasks.webhooks.rules import IN_FLIGHT_MAX, LEASE, PAUSES
+from prebuild_tasks.webhooks.rules import IN_FLIGHT_MAX, PAUSES
 from prebuild_tasks.webhooks.runner import DeliveryRunner
 from prebuild_tasks.webhooks.store import take_delivery
-from prebuild_tasks.webhooks.types import DeliveryStatus, DeliveryView, ReceiverAnswer
+from prebuild_tasks.webhooks.types import DeliveryStatus, ReceiverAnswer
 from tests.support.builders import jump
-from tests.support.receiver import Handler, Receiver
+from tests.support.receiver import Receiver
 from tests.support.wait import wait_until
-from tests.support.webhooks import KEYS, LOOPBACK, Log, create, webhooks
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver(encrypted=False).run() as running:
-        yield running
-
-
-def url_of(receiver: Receiver) -> str:
-    return f"http://127.0.0.1:{receiver.server_port}/in"
-
-
-def runner(database: Database, name: str = "r1", allowed: AllowedReceivers = LOOPBACK) -> DeliveryRunner:
-    return DeliveryRunner(database, KEYS, allowed, name)
-
-
-def attempt(database: Database) -> None:
-    """Make an attempt at one delivery."""
-    sender = runner(database)
-    [taken] = sender.take_due()
-    sender.deliver(taken)
-
-
-def only(database: Database, name: str = "hook") -> DeliveryView:
-    [delivery] = list_deliveries(database, name)
-    return delivery
-
-
-def answering(status: int) -> Callable[[Handler], None]:
-    return lambda request: request.reply(status)
-
-
-@contextmanager
-def running(*runners: DeliveryRunner) -> Iterator[None]:
-    stop = threading.Event()
-    threads = [threading.Thread(target=each.run, args=(stop,)) for each in runners]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(30)
+from tests.support.webhooks import (
+    KEYS,
+    LOOPBACK,
+    Log,
+    answering,
+    attempt,
+    create,
+    only,
+    runner,
+    running,
+    url_of,
+    webhooks,
+)
 
 
 def test_a_delivery_is_signed_and_made_once(database: Database, receiver: Receiver) -> None:
@@ -214,37 +179,6 @@ def test_the_limit_is_checked_under_the_lock_too(database: Database) -> None:
         at_once = sum(processes.map(take, range(8)))
     assert at_once <= IN_FLIGHT_MAX
     assert at_once + sum(map(take, range(8))) == IN_FLIGHT_MAX
-
-
-def test_a_lost_attempt_is_made_again_and_its_late_result_refused(database: Database, receiver: Receiver) -> None:
-    create(database, Log(), url_of(receiver))
-    send_test(database, "hook")
-    lost = runner(database, "killed")
-    [taken] = lost.take_due()
-    assert runner(database).recover() == 0
-    jump(database, LEASE.total_seconds() + 1)
-    assert runner(database).recover() == 1
-    receiver.answer = answering(500)
-    lost.deliver(taken)
-    assert (only(database).status, only(database).last_status) == (DeliveryStatus.PENDING, None)
-    receiver.answer = answering(204)
-    attempt(database)
-    assert (only(database).status, only(database).attempt) == (DeliveryStatus.DELIVERED, 2)
-    assert len({request.headers["webhook-id"] for request in receiver.received}) == 1
-
-
-def test_a_late_result_of_an_attempt_of_the_same_number_is_refused(database: Database, receiver: Receiver) -> None:
-    create(database, Log(), url_of(receiver))
-    delivery = send_test(database, "hook")
-    [former] = runner(database).take_due()
-    jump(database, LEASE.total_seconds() + 1)
-    runner(database).recover()
-    redeliver(database, delivery.id)
-    [present] = runner(database).take_due()
-    assert (former.attempt, former.runner) == (present.attempt, present.runner)
-    receiver.answer = answering(500)
-    runner(database).deliver(former)
-    assert only(database).status is DeliveryStatus.RUNNING
 
 
 def test_processes_share_the_work(database: Database, receiver: Receiver) -> None:
