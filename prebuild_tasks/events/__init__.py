@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.events.lag import log_lag
     from prebuild_tasks.events.numbering import number_all_events, number_events
     from prebuild_tasks.events.reading import newest_event, read_events, read_log, sees_event_sql
-    from prebuild_tasks.events.retention import note_pruned
+    from prebuild_tasks.events.retention import note_pruned, read_pruned
     from prebuild_tasks.events.rules import is_asked_for, sees_event
     from prebuild_tasks.events.types import Event, EventFilter, EventPage, Listener, LoggedEvent, LoggedPage
 
@@ -29,6 +29,7 @@ __all__ = [
     "number_events",
     "read_events",
     "read_log",
+    "read_pruned",
     "sees_event",
     "sees_event_sql",
 ]
@@ -48,7 +49,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "read_log",
                 "sees_event_sql",
             ),
-            "retention": ("note_pruned",),
+            "retention": ("note_pruned", "read_pruned"),
             "rules": (
                 "is_asked_for",
                 "sees_event",
