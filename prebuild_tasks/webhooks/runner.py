@@ -31,12 +31,13 @@ from prebuild_tasks.webhooks.store import (
     write_disabled,
     write_lost,
 )
+from prebuild_tasks.webhooks.turns import Turns
 from prebuild_tasks.webhooks.types import DeliveryStatus, ReceiverAnswer, TakenDelivery
 
 log = get_logger(__name__)
 
 THREADS = 16
-"""Deliveries at a time, so that a few receivers that hang keep nobody waiting."""
+"""Deliveries at a time. `Turns` has who may use them."""
 PAUSE_S = 0.2
 """Seconds between two looks for deliveries that are due."""
 _RECOVER_S = 10.0
@@ -60,15 +61,16 @@ class DeliveryRunner:
         self._allowed = allowed
         self._name = name
         self._connector = connector or Connector(allowed)
+        self._turns = Turns(THREADS)
 
-    def run(self, stop: threading.Event, threads: int = THREADS) -> None:
+    def run(self, stop: threading.Event) -> None:
         """Make deliveries until `stop` is set, and then end those that have begun, within 10 s.
 
         Raises unexpected errors, such as of a system that can start no thread, after the same end.
         """
         recovered_at, is_told = -_RECOVER_S, False
         in_flight: set[Future[None]] = set()
-        with ThreadPoolExecutor(threads, "delivery") as pool:
+        with ThreadPoolExecutor(THREADS, "delivery") as pool:
             while not stop.is_set():
                 try:
                     if not is_told:
@@ -77,7 +79,7 @@ class DeliveryRunner:
                     if clock.monotonic() - recovered_at >= _RECOVER_S:
                         self.recover()
                         recovered_at = clock.monotonic()
-                    taken = self.take_due(threads - len(in_flight))
+                    taken = self.take_due(THREADS - len(in_flight))
                 except PrebuildError as error:
                     log.warning("deliveries_cannot_be_taken", error=str(error))
                     stop.wait(_PAUSE_AFTER_ERROR_S)
@@ -113,17 +115,20 @@ class DeliveryRunner:
         with self._database.read() as connection:
             webhooks = webhooks_with_work(connection, self._database.now(connection)) if limit > 0 else ()
         taken: list[TakenDelivery] = []
-        for webhook_id in webhooks[:limit]:
+        for webhook_id in self._turns.choose(webhooks, limit):
             with self._database.write() as connection:
                 delivery = take_delivery(connection, webhook_id, self._name, self._database.now(connection))
             if delivery is not None:
+                self._turns.begin(webhook_id, delivery.id)
                 taken.append(delivery)
         return taken
 
     def deliver(self, taken: TakenDelivery) -> None:
         """Send a delivery, and write what came of it. It does not raise: the lease of what is not written runs out."""
         try:
-            self._write(taken, self._send(taken))
+            answer = self._send(taken)
+            self._turns.end(taken.webhook_id, taken.id)
+            self._write(taken, answer)
         except PrebuildError as error:
             log.warning("delivery_not_recorded", delivery=taken.id, error=str(error))
         except Exception:

@@ -51,7 +51,7 @@ def test_a_claim_is_told(database: Database, settings: Settings) -> None:
 class NoThreads(DeliveryRunner):
     """A runner in a process that can start no thread."""
 
-    def run(self, stop: threading.Event, threads: int = 1) -> None:
+    def run(self, stop: threading.Event) -> None:
         raise RuntimeError("can't start new thread")
 
 
