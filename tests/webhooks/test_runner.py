@@ -264,3 +264,18 @@ def test_old_deliveries_are_deleted(database: Database, settings: Settings, rece
     jump(database, 120)
     prune(database, settings)
     assert only(database).status is DeliveryStatus.PENDING
+
+
+def test_what_waits_for_a_disabled_webhook_is_deleted(database: Database, settings: Settings) -> None:
+    """It is kept for as long as what ended, from when the webhook was disabled."""
+    hooks = webhooks(database, Log())
+    create(database, Log())
+    send_test(database, "hook")
+    jump(database, settings.retention_logs)
+    hooks.disable("hook", actor="grace")
+    jump(database, settings.retention_logs - 60)
+    prune(database, settings)
+    assert only(database).status is DeliveryStatus.PENDING
+    jump(database, 120)
+    prune(database, settings)
+    assert list_deliveries(database, "hook") == []
