@@ -112,7 +112,7 @@ def test_a_url_to_which_nothing_is_sent(url: str, reason: str) -> None:
     "url",
     [
         "https://user:secret@hooks.example.com/#part", "https://user:secret@hooks.example.com/a b",
-        "ftp://user:secret@hooks.example.com/", "user:secret@hooks.example.com", "https://us er:secret@@hooks.example.com",
+        "ftp://user:secret@hooks.example.com/", "user:secret@hooks.example.com", "https://u :secret@@hooks.example.com",
         f"https://user:secret@hooks.example.com/{'a' * 2000}", "https://user:s@secret#@hooks.example.com/",
     ],
 )  # fmt: skip
