@@ -185,7 +185,7 @@ def _checked_host(host: str, *, in_brackets: bool) -> str:
 
 def _without_user(url: str) -> str:
     """Return a text that is to be a URL without what stands before its last @, which may be a password."""
-    return f"...@{url.rpartition('@')[2]}" if "@" in url else url
+    return re.sub(".*@", "...@", url, flags=re.DOTALL)
 
 
 def _address_of(host: str) -> Address | None:

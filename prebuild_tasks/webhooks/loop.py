@@ -32,7 +32,8 @@ def serve_webhooks(database: Database, events: EventSource, runner: DeliveryRunn
             _dispatch(database, events, stop)
         finally:
             stop.set()
-        sending.result()
+        if error := sending.exception():
+            raise error
 
 
 def _dispatch(database: Database, events: EventSource, stop: threading.Event) -> None:
