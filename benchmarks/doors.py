@@ -42,9 +42,9 @@ class Door:
         return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
-def new_token(database: Database, name: str) -> str:
-    """Create a token that may claim for anyone."""
-    request = NewTokenRequest(name=name, scope=Scope.CLAIM, any_owner=True)
+def new_token(database: Database, name: str, *, owner: str = "", organization: str = "") -> str:
+    """Create a token that may claim: for one owner, or for anyone; in one organization, or in all."""
+    request = NewTokenRequest(name=name, scope=Scope.CLAIM, owner=owner, any_owner=not owner, organization=organization)
     return create_token(database, request, actor="bench").text
 
 

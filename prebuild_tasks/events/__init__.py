@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         read_missed,
         sees_event_sql,
     )
-    from prebuild_tasks.events.retention import PrunedNumbers, note_pruned
+    from prebuild_tasks.events.retention import PrunedNumbers, note_pruned, read_pruned
     from prebuild_tasks.events.rules import is_asked_for, sees_event
     from prebuild_tasks.events.types import Event, EventFilter, EventPage, Listener, LoggedEvent, LoggedPage
 
@@ -39,6 +39,7 @@ __all__ = [
     "read_events",
     "read_log",
     "read_missed",
+    "read_pruned",
     "sees_event",
     "sees_event_sql",
 ]
@@ -63,6 +64,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "retention": (
                 "PrunedNumbers",
                 "note_pruned",
+                "read_pruned",
             ),
             "rules": (
                 "is_asked_for",

@@ -2,7 +2,9 @@
 
 A change's transaction writes its event without a number, so no change waits for another one's. One sequencer at a time
 numbers what is committed by then, in its own short transaction. Its snapshot is newer than the end of the one before,
-whose numbers are all lower: so whoever has read a number never sees a lower one appear later.
+whose numbers are all lower: so whoever has read a number never sees a lower one appear later. A row that another
+program has locked is left to a later one and gets a higher number, instead of holding up all others; nothing of this
+project locks a row without a number.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from sqlalchemy import bindparam, func, literal_column, select, update
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.row_locks import try_lock_numbering
+from prebuild_tasks.schema.row_locks import skip_locked, try_lock_numbering
 
 BATCH = 1000
 """The most events that one transaction numbers."""
@@ -20,7 +22,8 @@ _IS_UNNUMBERED = m.History.number.is_(None)
 # By the index of these rows, whatever the statistics say: they may be of a time when no row had a number.
 _ANY = select(m.History.id).where(_IS_UNNUMBERED).order_by(m.History.id).limit(literal_column("1"))
 # The inner query is ordered before the outer one takes the numbers, because it has a LIMIT.
-_OLDEST = select(m.History.id).where(_IS_UNNUMBERED).order_by(m.History.id).limit(bindparam("limit")).subquery()
+_FREE = skip_locked(select(m.History.id).where(_IS_UNNUMBERED).order_by(m.History.id).limit(bindparam("limit")))
+_OLDEST = _FREE.subquery()
 _NUMBERED = select(_OLDEST.c.id, func.nextval("history_number").label("number")).subquery()
 _NUMBER = update(m.History).where(m.History.id == _NUMBERED.c.id).values(number=_NUMBERED.c.number)
 
@@ -32,7 +35,7 @@ def number_all_events(database: Database) -> None:
 
 
 def number_events(database: Database, limit: int = BATCH) -> int:
-    """Give numbers to the oldest events that are committed and have none, and return how many there were.
+    """Give numbers to the oldest events that are committed, free and have none, and return how many there were.
 
     Without any, it is one read. If another process is at it, or on SQLite, where the id is the number, nothing is done.
     """

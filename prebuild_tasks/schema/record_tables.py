@@ -115,6 +115,7 @@ class History(Base):
         Index("ix_history_at", "at"),
         partial_index("ix_history_unnumbered", "id", where=UNNUMBERED),
         partial_index("uq_history_number", "number", where="number > 0", unique=True),
+        {"sqlite_autoincrement": True},  # without it, SQLite gives the id of the newest row again once that is deleted
     )
     id: Mapped[int] = mapped_column(AutoId, primary_key=True)
     at: Mapped[datetime]

@@ -62,7 +62,9 @@ class WebhookDelivery(Base):
     status: Mapped[str] = mapped_column(String(20))
     """A `DeliveryStatus`."""
     attempt: Mapped[int] = mapped_column(server_default="0")
-    """Attempts that began, since it was last asked for."""
+    """Attempts that ended, since it was last asked for."""
+    lost_attempts: Mapped[int] = mapped_column(server_default="0")
+    """Attempts that were lost with their process, one after the other, since an attempt last ended."""
     next_attempt_at: Mapped[datetime]
     """When the next attempt is due, while it is pending."""
     runner: Mapped[str] = mapped_column(String(300), server_default="")

@@ -129,7 +129,7 @@ def parse_receiver(url: str, allowed: AllowedReceivers) -> Receiver:
     match = _URL.fullmatch(url) if len(url) <= _LENGTH_MAX else None
     if match is None:
         raise InputError(
-            f"{url[:200]!r} is not the URL of a receiver",
+            f"{_without_user(url)[:200]!r} is not the URL of a receiver",
             hint="write it as https://host/path, with ASCII letters, %XX for others, and without a fragment",
         )
     if match["user"] is not None:
@@ -181,6 +181,11 @@ def _checked_host(host: str, *, in_brackets: bool) -> str:
     if _address_of(host) is None and not is_host_name(host):
         raise InputError(f"{host[:253]} is not a host name or an address")
     return host
+
+
+def _without_user(url: str) -> str:
+    """Return a text that is to be a URL without what stands before its last @, which may be a password."""
+    return re.sub(".*@", "...@", url, flags=re.DOTALL)
 
 
 def _address_of(host: str) -> Address | None:

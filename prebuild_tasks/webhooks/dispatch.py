@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
 
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.logs import get_logger
+from prebuild_tasks.model.actors import Actor
+from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.webhooks.rules import wants_event
 from prebuild_tasks.webhooks.store import forget_numbers, insert_deliveries, move_cursor, read_enabled
 from prebuild_tasks.webhooks.types import EventSource, OutgoingEvent, WebhookView
@@ -40,7 +45,17 @@ def dispatch_events(database: Database, events: EventSource, limit: int = BATCH)
             if move_cursor(connection, webhook, batch.last):
                 wanted = [each for each in batch.events if each.number > webhook.cursor and wants_event(webhook, each)]
                 insert_deliveries(connection, (delivery_row(webhook.id, event) for event in wanted), now)
+                if webhook.cursor < batch.first_kept - 1:
+                    _tell_missed(connection, webhook, batch.first_kept, now)
     return len(batch.events)
+
+
+def _tell_missed(connection: Connection, webhook: WebhookView, first_kept: int, now: datetime) -> None:
+    """Tell that retention deleted events of which a webhook has no deliveries, because no worker ran for so long."""
+    log.warning("webhook_missed_events", webhook=webhook.name, cursor=webhook.cursor, first_kept=first_kept)
+    details = {"webhook": webhook.id, "cursor": webhook.cursor, "first_kept": first_kept}
+    actor = Actor.system()
+    add_history(connection, "webhook_missed_events", now=now, actor=actor, reason=webhook.name, details=details)
 
 
 def _set_back(database: Database, events: EventSource, ahead: Sequence[WebhookView]) -> None:

@@ -99,9 +99,22 @@ def after_attempt(answer: ReceiverAnswer, attempt: int, now: datetime, chance: f
         return AfterAttempt(DeliveryStatus.DELIVERED)
     if answer.status == _GONE:
         return AfterAttempt(DeliveryStatus.DEAD, disables=True)
-    if attempt > len(PAUSES):
+    return _again_after(attempt, now, chance)
+
+
+def after_lost(lost: int, now: datetime, chance: float) -> AfterAttempt:
+    """Return what becomes of a delivery after so many attempts in a row that were lost with their process.
+
+    After the first it is due at once, because a process that ends is nothing special, and the lease was a pause. After
+    that the pauses and their limit are those of failures: it may be this delivery that ends each process.
+    """
+    return _again_after(lost - 1, now, chance) if lost > 1 else AfterAttempt(DeliveryStatus.PENDING, now)
+
+
+def _again_after(times: int, now: datetime, chance: float) -> AfterAttempt:
+    if times > len(PAUSES):
         return AfterAttempt(DeliveryStatus.DEAD)
-    pause = PAUSES[attempt - 1] * (1 + _JITTER * (2 * chance - 1))
+    pause = PAUSES[times - 1] * (1 + _JITTER * (2 * chance - 1))
     return AfterAttempt(DeliveryStatus.PENDING, now + pause)
 
 

@@ -18,24 +18,26 @@ from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.schema.history import add_history
 from prebuild_tasks.webhooks.addresses import AllowedReceivers, parse_receiver
 from prebuild_tasks.webhooks.connector import Connector
-from prebuild_tasks.webhooks.rules import AfterAttempt, after_attempt, failure_text
+from prebuild_tasks.webhooks.rules import AfterAttempt, after_attempt, after_lost, failure_text
 from prebuild_tasks.webhooks.signing import signed_headers
 from prebuild_tasks.webhooks.signing_keys import note_signing_keys
 from prebuild_tasks.webhooks.store import (
-    free_lost,
+    lock_lost,
     lock_webhook_of,
     read_enabled,
     take_delivery,
     webhooks_with_work,
     write_attempt,
     write_disabled,
+    write_lost,
 )
+from prebuild_tasks.webhooks.turns import Turns
 from prebuild_tasks.webhooks.types import DeliveryStatus, ReceiverAnswer, TakenDelivery
 
 log = get_logger(__name__)
 
 THREADS = 16
-"""Deliveries at a time, so that a few receivers that hang keep nobody waiting."""
+"""Deliveries at a time. `Turns` has who may use them."""
 PAUSE_S = 0.2
 """Seconds between two looks for deliveries that are due."""
 _RECOVER_S = 10.0
@@ -59,12 +61,16 @@ class DeliveryRunner:
         self._allowed = allowed
         self._name = name
         self._connector = connector or Connector(allowed)
+        self._turns = Turns(THREADS)
 
-    def run(self, stop: threading.Event, threads: int = THREADS) -> None:
-        """Make deliveries until `stop` is set, and then end those that have begun, within 10 s."""
+    def run(self, stop: threading.Event) -> None:
+        """Make deliveries until `stop` is set, and then end those that have begun, within 10 s.
+
+        Raises unexpected errors, such as of a system that can start no thread, after the same end.
+        """
         recovered_at, is_told = -_RECOVER_S, False
         in_flight: set[Future[None]] = set()
-        with ThreadPoolExecutor(threads, "delivery") as pool:
+        with ThreadPoolExecutor(THREADS, "delivery") as pool:
             while not stop.is_set():
                 try:
                     if not is_told:
@@ -73,7 +79,7 @@ class DeliveryRunner:
                     if clock.monotonic() - recovered_at >= _RECOVER_S:
                         self.recover()
                         recovered_at = clock.monotonic()
-                    taken = self.take_due(threads - len(in_flight))
+                    taken = self.take_due(THREADS - len(in_flight))
                 except PrebuildError as error:
                     log.warning("deliveries_cannot_be_taken", error=str(error))
                     stop.wait(_PAUSE_AFTER_ERROR_S)
@@ -93,38 +99,53 @@ class DeliveryRunner:
             log.warning("secret_key_changed", problem="webhooks need to be rotated", webhooks=webhooks)
 
     def recover(self) -> int:
-        """Make the deliveries pending whose process was lost, and return their number."""
+        """End the attempts whose process was lost, and return their number."""
         with self._database.write() as connection:
-            return free_lost(connection, self._database.now(connection))
+            now = self._database.now(connection)
+            lost = lock_lost(connection, now)
+            for delivery_id, before in lost.items():
+                after = after_lost(before + 1, now, random.random())  # noqa: S311 - it spreads load
+                error = "the process that sent it was lost" + (f", {before + 1} times in a row" if before else "")
+                values = {**_end(after, now), "error": error, "lost_attempts": before + 1}
+                write_lost(connection, delivery_id, values)
+        return len(lost)
 
     def take_due(self, limit: int = 1) -> list[TakenDelivery]:
         """Begin attempts at deliveries that are due, at most `limit`, one after the other of each webhook."""
         with self._database.read() as connection:
             webhooks = webhooks_with_work(connection, self._database.now(connection)) if limit > 0 else ()
         taken: list[TakenDelivery] = []
-        for webhook_id in webhooks[:limit]:
+        for webhook_id in self._turns.choose(webhooks, limit):
             with self._database.write() as connection:
                 delivery = take_delivery(connection, webhook_id, self._name, self._database.now(connection))
             if delivery is not None:
+                self._turns.begin(webhook_id, delivery.id)
                 taken.append(delivery)
         return taken
 
     def deliver(self, taken: TakenDelivery) -> None:
         """Send a delivery, and write what came of it. It does not raise: the lease of what is not written runs out."""
         try:
-            self._write(taken, self._send(taken))
+            answer = self._send(taken)
+            self._turns.end(taken.webhook_id, taken.id)
+            self._write(taken, answer)
         except PrebuildError as error:
             log.warning("delivery_not_recorded", delivery=taken.id, error=str(error))
+        except Exception:
+            log.exception("delivery_not_recorded", delivery=taken.id)
 
     def _send(self, taken: TakenDelivery) -> ReceiverAnswer:
         try:
             receiver = parse_receiver(taken.url, self._allowed)  # what is allowed may have changed
+            headers = signed_headers(
+                self._keys, taken.webhook_id, taken.versions, delivery_id=taken.id, now=clock.utcnow(), body=taken.body
+            )
+            return self._connector.post(receiver, headers, taken.body.encode())
         except InputError as error:
             return ReceiverAnswer(None, error.message)
-        headers = signed_headers(
-            self._keys, taken.webhook_id, taken.versions, delivery_id=taken.id, now=clock.utcnow(), body=taken.body
-        )
-        return self._connector.post(receiver, headers, taken.body.encode())
+        except Exception as error:
+            log.exception("delivery_failed", delivery=taken.id)
+            return ReceiverAnswer(None, f"an unexpected error of the sender: {type(error).__name__}")
 
     def _write(self, taken: TakenDelivery, answer: ReceiverAnswer) -> None:
         with self._database.write() as connection:
@@ -138,10 +159,13 @@ class DeliveryRunner:
 
 
 def _values(after: AfterAttempt, answer: ReceiverAnswer, now: datetime) -> dict[str, object]:
-    values = {"status": after.status, "last_status": answer.status, "error": failure_text(answer)}
+    return {**_end(after, now), "last_status": answer.status, "error": failure_text(answer)}
+
+
+def _end(after: AfterAttempt, now: datetime) -> dict[str, object]:
     if after.status is DeliveryStatus.PENDING:
-        return {**values, "next_attempt_at": after.next_attempt_at}
-    return {**values, "ended_at": now}
+        return {"status": after.status, "next_attempt_at": after.next_attempt_at}
+    return {"status": after.status, "ended_at": now}
 
 
 def _disable(connection: Connection, webhook_id: str, name: str, now: datetime) -> None:

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, ScalarSelect, func, insert, select, update
 
 from prebuild_tasks.schema import tables as m
-from prebuild_tasks.schema.row_locks import for_no_key_update, in_key_order, skip_locked
+from prebuild_tasks.schema.row_locks import for_no_key_update, skip_locked
 from prebuild_tasks.webhooks.rules import IN_FLIGHT_MAX, LEASE, signing_versions
 from prebuild_tasks.webhooks.types import DeliveryStatus, DeliveryView, TakenDelivery, WebhookView
 
@@ -119,9 +119,10 @@ def _delivery(row: RowMapping) -> DeliveryView:
 
 def make_due(connection: Connection, delivery_id: str, now: datetime) -> bool:
     """Make a delivery due now, with all its attempts, and return whether there is one that is not being made."""
-    values = {"status": DeliveryStatus.PENDING, "attempt": 0, "next_attempt_at": now, "ended_at": None}
+    values = {"attempt": 0, "lost_attempts": 0, "next_attempt_at": now, "ended_at": None}
     table = m.WebhookDelivery
-    return connection.execute(update(table).where(table.id == delivery_id, ~_IS_RUNNING).values(values)).rowcount == 1
+    due = update(table).where(table.id == delivery_id, ~_IS_RUNNING).values(status=DeliveryStatus.PENDING, **values)
+    return connection.execute(due).rowcount == 1
 
 
 def webhooks_with_work(connection: Connection, now: datetime) -> Sequence[str]:
@@ -162,7 +163,7 @@ def take_delivery(connection: Connection, webhook_id: str, runner: str, now: dat
     row = connection.execute(
         update(table)
         .where(table.id.in_(first), _IS_PENDING)
-        .values(status=DeliveryStatus.RUNNING, attempt=table.attempt + 1, runner=runner, taken_at=now)
+        .values(status=DeliveryStatus.RUNNING, runner=runner, taken_at=now)
         .returning(table.id, table.body, table.attempt)
     ).one_or_none()
     if row is None:
@@ -173,27 +174,36 @@ def take_delivery(connection: Connection, webhook_id: str, runner: str, now: dat
         url=webhook.url,
         versions=signing_versions(webhook.secret_version, webhook.former_until, now),
         body=row.body,
-        attempt=row.attempt,
+        attempt=row.attempt + 1,
         runner=runner,
         taken_at=now,
     )
 
 
 def write_attempt(connection: Connection, taken: TakenDelivery, values: dict[str, object]) -> bool:
-    """End an attempt, and return whether it was not lost meanwhile."""
+    """End and count an attempt, and return whether it was not lost meanwhile."""
     table = m.WebhookDelivery
     is_still_its = (
         table.id == taken.id,
         _IS_RUNNING,
         table.runner == taken.runner,
-        table.attempt == taken.attempt,
+        table.attempt == taken.attempt - 1,
         table.taken_at == taken.taken_at,
     )
-    return connection.execute(update(table).where(*is_still_its).values(values)).rowcount == 1
+    counted = {**values, "attempt": taken.attempt, "lost_attempts": 0}
+    return connection.execute(update(table).where(*is_still_its).values(counted)).rowcount == 1
 
 
-def free_lost(connection: Connection, now: datetime) -> int:
-    """Make the deliveries pending whose attempt was lost with its process, and return their number."""
-    lost = in_key_order(m.WebhookDelivery.id, _IS_RUNNING, m.WebhookDelivery.taken_at < now - LEASE)
-    values = {"status": DeliveryStatus.PENDING, "next_attempt_at": now, "error": "the process that sent it was lost"}
-    return connection.execute(update(m.WebhookDelivery).where(lost, _IS_RUNNING).values(values)).rowcount
+def lock_lost(connection: Connection, now: datetime) -> Mapping[str, int]:
+    """Lock the deliveries whose attempt was lost with its process; for each, return how many were in a row before.
+
+    Those that another process has locked are left to it.
+    """
+    table = m.WebhookDelivery
+    lost = select(table.id, table.lost_attempts).where(_IS_RUNNING, table.taken_at < now - LEASE)
+    return {row.id: row.lost_attempts for row in connection.execute(skip_locked(lost))}
+
+
+def write_lost(connection: Connection, delivery_id: str, values: dict[str, object]) -> None:
+    """End a lost attempt, which does not count as one that failed."""
+    connection.execute(update(m.WebhookDelivery).where(m.WebhookDelivery.id == delivery_id).values(values))

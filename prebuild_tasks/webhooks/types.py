@@ -118,6 +118,8 @@ class EventBatch:
     events: tuple[OutgoingEvent, ...]
     last: int
     """The number up to which the log was read; lower than the one that was asked for if the log does not have that."""
+    first_kept: int = 0
+    """The lowest number that is kept, if some after the one that was asked for are no longer; 0: all of them are."""
 
 
 class EventSource(Protocol):

@@ -67,6 +67,25 @@ def test_what_is_committed_late_appears_at_the_end(postgres_url: str) -> None:
     database.close()
 
 
+def test_a_row_that_another_program_has_locked_holds_up_no_other(postgres_url: str) -> None:
+    """It appears after what was read meanwhile, as what is committed late does."""
+    database = Database(postgres_url)
+    with database.write() as connection:
+        add(connection, database, "locked")
+    with database.write() as foreign:
+        foreign.execute(text("SELECT id FROM history FOR UPDATE"))
+        with database.write() as connection:
+            add(connection, database, "free")
+        began = time.monotonic()
+        assert number_events(database) == 1
+        assert time.monotonic() - began < PROMPT_S
+        seen = read_events(database)
+        assert [event.reason for event in seen.items] == ["free"]
+    assert number_events(database) == 1
+    assert [event.reason for event in read_events(database, seen.next).items] == ["locked"]
+    database.close()
+
+
 def test_one_sequencer_at_a_time(postgres_url: str) -> None:
     """A second one does not wait, but leaves it to the first."""
     database = Database(postgres_url)

@@ -18,6 +18,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database, alembic_config
 from prebuild_tasks.insight.invariants import audit
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.schema.history import add_history
 from tests.support.builders import PRESET, declare, fill, turn
 
 REVISIONS = [step.revision for step in ScriptDirectory.from_config(alembic_config()).walk_revisions()][:0:-1]
@@ -123,6 +124,34 @@ def test_history_of_before_is_not_in_the_event_log(empty_url: str) -> None:
             assert [tuple(row) for row in rows] == [("before", 0, "", ""), ("since", None, "", "")]
     finally:
         old.close()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_number_is_never_given_twice(empty_url: str) -> None:
+    """The rows and their indexes are those of before; the next id follows, although the newest row was deleted."""
+    columns = "id, at, actor, event, reason, details, number"
+    row = f"INSERT INTO history ({columns}) VALUES ({{}}, '2026-03-02', 'ada', '{{}}', '', '{{}}', {{}})"
+    indexes = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'history' ORDER BY name"
+    shape = "SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info('history')"
+    queries = ("SELECT * FROM history", indexes, shape)
+    old = Database(empty_url)
+    try:
+        with old.write() as connection:
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0017")
+            connection.exec_driver_sql(row.format(3, "before", '{"a": 1}', 0))
+            connection.exec_driver_sql(row.format(7, "since", '{"b": null}', "NULL"))
+            before = [connection.exec_driver_sql(query).all() for query in queries]
+        old.upgrade()
+        with old.write() as connection:
+            after = [connection.exec_driver_sql(query).all() for query in queries]
+            connection.exec_driver_sql("DELETE FROM history WHERE id = 7")
+            add_history(connection, "paused", now=old.now(connection), actor="ada")
+            assert connection.execute(select(m.History.id).order_by(m.History.id)).scalars().all() == [3, 8]
+    finally:
+        old.close()
+    assert after == before
 
 
 def carry(source: Connection, target: Connection) -> dict[str, int]:

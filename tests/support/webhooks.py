@@ -1,7 +1,10 @@
-"""An event log in memory, and webhooks on loopback."""
+"""An event log in memory, and webhooks and runners on loopback."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,8 +12,11 @@ from prebuild_tasks.access import InstallationKey, InstallationKeys
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.webhooks.addresses import AllowedReceivers
+from prebuild_tasks.webhooks.deliveries import list_deliveries
+from prebuild_tasks.webhooks.runner import DeliveryRunner
 from prebuild_tasks.webhooks.subscriptions import Webhooks
-from prebuild_tasks.webhooks.types import EventBatch, NewWebhook, NewWebhookRequest, OutgoingEvent
+from prebuild_tasks.webhooks.types import DeliveryView, EventBatch, NewWebhook, NewWebhookRequest, OutgoingEvent
+from tests.support.receiver import Handler, Receiver
 
 KEYS = InstallationKeys((InstallationKey(b"k" * 32),))
 LOOPBACK = AllowedReceivers.of(["127.0.0.0/8"])
@@ -51,3 +57,41 @@ def create(
     """Create a webhook; `wanted` are the further fields of the request."""
     request = NewWebhookRequest(url=url, name=name, **wanted)
     return webhooks(database, log).create(request, actor="grace")
+
+
+def url_of(receiver: Receiver) -> str:
+    return f"http://127.0.0.1:{receiver.server_port}/in"
+
+
+def runner(database: Database, name: str = "r1", allowed: AllowedReceivers = LOOPBACK) -> DeliveryRunner:
+    return DeliveryRunner(database, KEYS, allowed, name)
+
+
+def attempt(database: Database) -> None:
+    """Make an attempt at one delivery."""
+    sender = runner(database)
+    [taken] = sender.take_due()
+    sender.deliver(taken)
+
+
+def only(database: Database, name: str = "hook") -> DeliveryView:
+    [delivery] = list_deliveries(database, name)
+    return delivery
+
+
+def answering(status: int) -> Callable[[Handler], None]:
+    return lambda request: request.reply(status)
+
+
+@contextmanager
+def running(*runners: DeliveryRunner) -> Iterator[None]:
+    stop = threading.Event()
+    threads = [threading.Thread(target=each.run, args=(stop,)) for each in runners]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(30)

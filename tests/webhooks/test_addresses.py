@@ -108,6 +108,20 @@ def test_a_url_to_which_nothing_is_sent(url: str, reason: str) -> None:
         parse_receiver(url, NOTHING)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:secret@hooks.example.com/#part", "https://user:secret@hooks.example.com/a b",
+        "ftp://user:secret@hooks.example.com/", "user:secret@hooks.example.com", "https://u :secret@@hooks.example.com",
+        f"https://user:secret@hooks.example.com/{'a' * 2000}", "https://user:s@secret#@hooks.example.com/",
+    ],
+)  # fmt: skip
+def test_an_error_repeats_no_password(url: str) -> None:
+    with pytest.raises(InputError) as refused:
+        parse_receiver(url, NOTHING)
+    assert "secret" not in f"{refused.value.message} {refused.value.hint}"
+
+
 def test_http_is_for_what_is_allowed() -> None:
     allowed = AllowedReceivers.of(["10.1.0.0/16", "ci.example.com"])
     assert parse_receiver("http://ci.example.com/", allowed) == Receiver("http", "ci.example.com", 80, "/")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete
+import pytest
+from sqlalchemy import delete, select
 
 from prebuild_tasks.access import NewTokenRequest, Scope, create_token
 from prebuild_tasks.claims.take import claim
@@ -12,9 +13,13 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.events import PrunedNumbers, note_pruned, number_all_events
 from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.webhooks.deliveries import list_deliveries
+from prebuild_tasks.webhooks.dispatch import dispatch_events
 from prebuild_tasks.webhooks.event_log import EventLog
-from prebuild_tasks.webhooks.types import EventBatch
+from prebuild_tasks.webhooks.subscriptions import Webhooks
+from prebuild_tasks.webhooks.types import EventBatch, NewWebhookRequest
 from tests.support.builders import PRESET, declare, fill
+from tests.support.webhooks import KEYS, LOOPBACK
 
 
 def test_events_of_pools_and_of_the_installation(database: Database, settings: Settings) -> None:
@@ -44,7 +49,31 @@ def test_it_goes_on_with_what_is_kept(database: Database) -> None:
     with database.write() as connection:
         connection.execute(delete(m.History).where(m.History.reason.in_(["a", "b"])))
         note_pruned(connection, PrunedNumbers.up_to(second.number), database.now(connection))
-    assert [event.number for event in log.after(first.number, 100).events] == [third.number]
+    batch = log.after(first.number, 100)
+    assert ([event.number for event in batch.events], batch.first_kept) == ([third.number], third.number)
+    assert log.after(0, 100).first_kept == third.number
+    assert log.after(second.number, 100).first_kept == 0
+
+
+def test_what_a_webhook_missed_is_told(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody dispatched for longer than events are kept. Another webhook, which is not so far behind, missed none."""
+    log = EventLog(database)
+    hooks = Webhooks(database, KEYS, LOOPBACK, log)
+    hooks.create(NewWebhookRequest(url="https://a.example.com/", name="late"), actor="grace")
+    for name in ("a", "b", "c"):
+        create_token(database, NewTokenRequest(name=name, scope=Scope.READ), actor="grace")
+    number_all_events(database)
+    hooks.create(NewWebhookRequest(url="https://b.example.com/", name="new"), actor="grace")
+    *_, newest = log.after(0, 100).events
+    with database.write() as connection:
+        connection.execute(delete(m.History).where(m.History.reason.in_(["a", "b"])))
+        note_pruned(connection, PrunedNumbers.up_to(newest.number - 1), database.now(connection))
+    assert dispatch_events(database, log) == 1
+    assert [each.event for each in list_deliveries(database, "late")] == [newest.number]
+    assert "webhook_missed_events" in caplog.text
+    with database.read() as connection:
+        told = connection.execute(select(m.History.reason).where(m.History.event == "webhook_missed_events"))
+        assert told.scalars().all() == ["late"]
 
 
 def test_it_ends_where_the_log_does(database: Database) -> None:

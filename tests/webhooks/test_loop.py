@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from standardwebhooks import Webhook
 
 from prebuild_tasks.claims.take import claim
@@ -15,11 +16,11 @@ from prebuild_tasks.webhooks.event_log import EventLog
 from prebuild_tasks.webhooks.loop import serve_webhooks
 from prebuild_tasks.webhooks.runner import DeliveryRunner
 from prebuild_tasks.webhooks.subscriptions import Webhooks
-from prebuild_tasks.webhooks.types import NewWebhookRequest
+from prebuild_tasks.webhooks.types import EventBatch, NewWebhookRequest
 from tests.support.builders import PRESET, declare, fill
 from tests.support.receiver import Receiver
 from tests.support.wait import wait_until
-from tests.support.webhooks import KEYS, LOOPBACK
+from tests.support.webhooks import KEYS, LOOPBACK, Log, create
 
 
 def test_a_claim_is_told(database: Database, settings: Settings) -> None:
@@ -45,3 +46,40 @@ def test_a_claim_is_told(database: Database, settings: Settings) -> None:
     told = Webhook(made.secret).verify(got.body, got.headers)
     assert told["type"] == "claim"
     assert (told["data"]["owner"], told["data"]["pool"]) == ("ada", PRESET)
+
+
+class NoThreads(DeliveryRunner):
+    """A runner in a process that can start no thread."""
+
+    def run(self, stop: threading.Event) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+class BrokenLog(Log):
+    """A log that cannot be read, by a fault of the program."""
+
+    def after(self, number: int, limit: int) -> EventBatch:
+        raise ValueError("broken")
+
+
+def test_that_nothing_is_sent_any_more_ends_the_worker(database: Database) -> None:
+    """Whatever runs it starts another one."""
+    with pytest.raises(RuntimeError, match="new thread"):
+        serve_within_limit(database, Log(), NoThreads(database, KEYS, LOOPBACK, "r1"))
+
+
+def test_that_nothing_is_dispatched_any_more_ends_the_worker(database: Database) -> None:
+    create(database, Log())
+    with pytest.raises(ValueError, match="broken"):
+        serve_within_limit(database, BrokenLog(), DeliveryRunner(database, KEYS, LOOPBACK, "r1"))
+
+
+def serve_within_limit(database: Database, events: Log, runner: DeliveryRunner) -> None:
+    """Run the loop until it ends; it is stopped after 20 s if it does not."""
+    stop = threading.Event()
+    limit = threading.Timer(20, stop.set)
+    limit.start()
+    try:
+        serve_webhooks(database, events, runner, stop)
+    finally:
+        limit.cancel()

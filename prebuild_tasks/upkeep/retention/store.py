@@ -24,6 +24,7 @@ from prebuild_tasks.schema.conditions import IS_LIVE_PREBUILD, IS_USED, TEMPLATE
 from prebuild_tasks.schema.counters import counted_until, keep_builds, keep_preset
 from prebuild_tasks.schema.events import number_column
 from prebuild_tasks.schema.row_locks import in_key_order
+from prebuild_tasks.webhooks import DeliveryStatus
 
 AUTO_VERSION = "auto-"
 """Prefix of the names of `auto` versions. A named version stays for `promote` until its template is deleted."""
@@ -153,11 +154,13 @@ def prune_codes(connection: Connection, before: datetime, limit: int) -> int:
 
 
 def prune_deliveries(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete deliveries that were delivered or given up before `before`."""
+    """Delete deliveries that were delivered or given up before `before`, or wait for a webhook disabled before then."""
     table = m.WebhookDelivery
-    ids = select(table.id).where(table.ended_at < before).limit(limit)
-    ended = in_key_order(table.id, table.id.in_(ids), table.ended_at < before)
-    return connection.execute(delete(table).where(ended)).rowcount
+    disabled = select(m.Webhook.id).where(m.Webhook.disabled_at < before)
+    waits = and_(table.status == DeliveryStatus.PENDING, table.webhook_id.in_(disabled), table.created_at < before)
+    is_old = or_(table.ended_at < before, waits)
+    ids = select(table.id).where(is_old).limit(limit)
+    return connection.execute(delete(table).where(in_key_order(table.id, table.id.in_(ids), is_old))).rowcount
 
 
 def _owned_since(before: datetime) -> Select[str]:
