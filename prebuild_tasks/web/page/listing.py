@@ -9,9 +9,8 @@ from typing import Generic, TypeVar
 from urllib.parse import urlencode
 
 from prebuild_tasks.insight import CreatedKey
-from prebuild_tasks.web.api.lists import Sort, after, cut, instant_of
+from prebuild_tasks.web.api.lists import Asking, Sort, after, cut, instant_of
 from prebuild_tasks.web.api.models import PageQuery
-from prebuild_tasks.web.page.visit import Visit
 
 Row = TypeVar("Row")
 Key = TypeVar("Key")
@@ -38,15 +37,15 @@ class ListedPage(Generic[Row]):
 
 
 async def list_page(
-    visit: Visit, query: PageQuery, order: Order[Row, Key], read: Callable[[Key | None, int], Sequence[Row]]
+    asking: Asking, query: PageQuery, order: Order[Row, Key], read: Callable[[Key | None, int], Sequence[Row]]
 ) -> ListedPage[Row]:
     """Read the page of a list that a query asks for; `read` gets the key after which it begins, and a limit.
 
     Raises ProblemError (400) for a cursor that does not belong to the list and its filters, and what `read` raises.
     """
-    start = await after(visit, query, order.sort, order.read)
-    rows = await visit.in_thread(lambda: read(start, query.limit + 1))
-    rows, cursor = await cut(visit, query, order.sort, rows, order.write)
+    start = await after(asking, query, order.sort, order.read)
+    rows = await asking.in_thread(lambda: read(start, query.limit + 1))
+    rows, cursor = await cut(asking, query, order.sort, rows, order.write)
     values = query.filters()
     if "limit" in query.model_fields_set:
         values["limit"] = str(query.limit)

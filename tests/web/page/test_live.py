@@ -16,7 +16,7 @@ from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.operations import pause, resume
 from prebuild_tasks.pools.options import ApplyOptions
 from tests.support.door import FULL, NONE, Doors, doors
-from tests.support.live import live_address, logged_in, watching
+from tests.support.live import Changes, live_address, logged_in, watching
 from tests.support.pool_files import load_text
 from tests.support.wait import wait_until
 
@@ -44,6 +44,14 @@ def set_paused(service: Doors, pool: str, *, paused: bool = True) -> None:
 
 def ids(change: dict[str, list[dict[str, str]]]) -> set[str]:
     return {part["id"] for part in change["parts"]}
+
+
+def part_of(changes: Changes, part_id: str) -> dict[str, str]:
+    """Return the parts of the next change that has one of this id."""
+    while True:
+        parts = {part["id"]: part["html"] for part in changes.next()["parts"]}
+        if part_id in parts:
+            return parts
 
 
 def test_a_page_gets_what_it_missed_and_what_comes(service: Doors) -> None:
@@ -94,6 +102,32 @@ def test_each_sees_only_what_is_within_reach(service: Doors) -> None:
         set_paused(service, FULL)
         set_paused(service, "theirs/small")
         assert ids(changes.next()) == {"pool-theirs/small"}
+
+
+def test_the_page_of_a_pool_changes_for_who_sees_it(service: Doors) -> None:
+    url, _ = service.serve()
+    reader = NewTokenRequest(name="reader", scope=Scope.READ, presets=(FULL,))
+    token = service.asked(lambda database, _: create_token(database, reader, actor="test").text)
+    with logged_in(url, service.token()) as admin, logged_in(url, token) as sees:
+        page = admin.get(f"/pools/{FULL}").text
+        tokens = set(re.findall(r'name="form_token" value="(\w*)"', page))
+        assert all(tokens), "each form is of the session"
+        with (
+            watching(admin, live_address(page)) as changes,
+            watching(sees, live_address(sees.get(f"/pools/{FULL}").text)) as seen,
+        ):
+            changes.next()
+            seen.next()
+            set_paused(service, FULL)
+            parts = part_of(changes, "pool-why")
+            assert parts.keys() >= {"pool-why", "pool-actions"}
+            assert f'action="/pools/{FULL}/resume"' in parts["pool-actions"]
+            assert tokens.isdisjoint(re.findall(r"\w+", "".join(parts.values()))), "what all share is of no session"
+            parts = part_of(seen, "pool-why")
+            assert "pool-actions" not in parts
+            assert "<form" not in "".join(parts.values())
+        assert sees.get("/live?kind=pool&template=none&preset=small").status_code == 404
+        assert admin.get("/live?kind=pool&template=none&preset=sm%00all").status_code == 404
 
 
 def test_only_a_session_lets_in(service: Doors) -> None:
