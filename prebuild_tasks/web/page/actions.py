@@ -81,13 +81,13 @@ async def _named_pool(visit: Visit) -> str:
     return name
 
 
-def pool_path(template: str, preset: str) -> str:
+def page_of_pool(template: str, preset: str) -> str:
     """Return the path of a pool's page."""
     return "/".join(("/pools", quote(template, safe=""), quote(preset, safe="")))
 
 
 def _path_of(visit: Visit) -> str:
-    return pool_path(visit.named("template"), visit.named("preset"))
+    return page_of_pool(visit.named("template"), visit.named("preset"))
 
 
 async def _ask_or_do(action: PoolAction, visit: Visit) -> Response:

@@ -1,4 +1,4 @@
-"""What changes on the page of one pool: its state, why it is short, its buttons, versions, prebuilds and builds."""
+"""The parts of one pool's page: its state, why it is short, its buttons, versions, prebuilds and builds."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from prebuild_tasks.insight import (
     pool_members,
     versions,
 )
+from prebuild_tasks.model.names import PoolName
 from prebuild_tasks.reconcile import Reason
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.remedy_commands import spell
@@ -29,7 +30,7 @@ from prebuild_tasks.web.page.actions import (
     PoolAction,
     may_change_pools,
     may_confirm_sweep,
-    pool_path,
+    page_of_pool,
 )
 from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer, ViewRead, seen_alike
 from prebuild_tasks.web.page.parts import Part
@@ -57,7 +58,7 @@ class ShownStep:
 
 
 @dataclass(frozen=True, slots=True)
-class PoolView:
+class ShownPool:
     """A pool, as the views of the command line and the API show it."""
 
     name: str
@@ -74,7 +75,7 @@ class PoolView:
     """Those that are active or have workspaces of the pool, newest first."""
 
 
-async def _read(look: ViewRead) -> PoolView:
+async def _read(look: ViewRead) -> ShownPool:
     """Read the pool that the path names. Raises NotFoundError, also for one that is out of reach."""
     view = await look.in_thread(lambda: _view(look))
     lock = await look.door.redis.look_at_turn(view.explained.preset_id)
@@ -84,15 +85,15 @@ async def _read(look: ViewRead) -> PoolView:
     return replace(view, explained=explained, commands=commands)
 
 
-def _view(look: ViewRead) -> PoolView:
+def _view(look: ViewRead) -> ShownPool:
     database, reach, name = look.door.runtime.database, look.viewer.reach, pool_name(look.viewer)
     find_pool(database, reach, name)  # which names no pool that is out of reach
     explained = explain_preset(database, look.door.settings, None, name, reach)
     ref = explained.facts.ref
     stored = versions(database, ref.template, ref.preset)
-    return PoolView(
+    return ShownPool(
         name,
-        pool_path(look.viewer.field("template"), look.viewer.field("preset")),
+        page_of_pool(look.viewer.field("template"), look.viewer.field("preset")),
         root_of(look.door),
         explained,
         (),
@@ -104,13 +105,13 @@ def _view(look: ViewRead) -> PoolView:
 
 def pool_name(viewer: Viewer) -> str:
     """Return the name of the pool whose page it is. Raises NotFoundError for one that no pool can have."""
-    name = f"{viewer.field('template')}/{viewer.field('preset')}"
+    name = str(PoolName(viewer.field("template"), viewer.field("preset")))
     if not name.isprintable():
         raise NotFoundError(f"there is nothing named {name!r}")
     return name
 
 
-def _parts(view: PoolView, viewer: Viewer) -> Sequence[Part]:
+def _parts(view: ShownPool, viewer: Viewer) -> Sequence[Part]:
     frame, facts, why = Frame(root=view.root), view.explained.facts, view.explained.explanation
     missing = max(facts.state.desired - facts.state.eligible, 0)
     share = min(facts.state.eligible / facts.state.desired, 1.0) if facts.state.desired else 1.0
@@ -128,7 +129,7 @@ def _parts(view: PoolView, viewer: Viewer) -> Sequence[Part]:
     return [Part(part_id, html) for part_id, html in parts.items()]
 
 
-def _shown_step(view: PoolView, viewer: Viewer, step: Step, command: str) -> ShownStep:
+def _shown_step(view: ShownPool, viewer: Viewer, step: Step, command: str) -> ShownStep:
     """Return a step of `explain` with its command, and its button for who may press it."""
     remedy, why = step.remedy, why_of(step)
     if remedy.kind is RemedyKind.CONFIRM_LOSS and may_confirm_sweep(viewer):

@@ -45,10 +45,10 @@ async def show_pools(visit: Visit) -> Response:
 
 
 async def _read(look: ViewRead) -> DrawnPools:
-    return await look.in_thread(partial(read_pools, look.door))
+    return await look.in_thread(partial(drawn_pools, look.door))
 
 
-def read_pools(door: Door) -> DrawnPools:
+def drawn_pools(door: Door) -> DrawnPools:
     """Read all pools, and draw the rows that have changed. Former versions have no row of their own."""
     lines = pool_lines(door.runtime.database, door.settings, EVERYTHING)
     rows = pool_rows(line for line in lines if not line.status.superseded)
