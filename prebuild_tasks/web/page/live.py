@@ -93,7 +93,7 @@ class LiveViews:
         return StreamResponse(self._chunks(visit, kind, viewer), lambda: places.leave(key), headers.PAGE)
 
     async def _chunks(self, visit: Visit, kind: AnyKind, viewer: Viewer) -> AsyncIterator[bytes]:
-        door, state = visit.door, visit.request.headers.get(_LAST_EVENT_ID, "") or visit.query.get("state", "")
+        door, state = visit.door, visit.request.headers.get(_LAST_EVENT_ID, "") or visit.query.get("shown", "")
         until = door.session_watch.unless_ended(visit.session.id, door.stopping.wait())
         listening = self._view(kind, viewer).listen(viewer, state, until, cut_of(visit.request))
         async with aclosing(listening) as chunks:
@@ -133,6 +133,6 @@ def show_live(
     views: LiveViews = visit.request.app.state.live
     shown, query = Shown(tuple(kind.parts(view, viewer))), ""
     if changes:
-        query = urlencode([("kind", kind.name), *viewer.fields, ("state", views.recent.keep(shown).state)])
+        query = urlencode([("kind", kind.name), *viewer.fields, ("shown", views.recent.keep(shown).state)])
     live = LiveContent(shown, query, form_token(visit.session.id))
     return visit.show(template, 200, live=live, **values)

@@ -65,7 +65,8 @@ class LiveKind(Generic[V]):
     parts: Callable[[V, Viewer], Sequence[Part]]
     """Returns what a viewer sees of it. Raises NotFoundError if that is nothing. It must be quick."""
     fields: tuple[str, ...] = ()
-    """The fields of the page's query, and the names in its path, that decide what it shows."""
+    """The fields of the page's query, and the names in its path, that decide what it shows. None is `kind` or `shown`,
+    which the stream has for itself."""
     subject: Callable[[Viewer], Hashable] = _one_for_all
     """Returns what has to be read for a viewer. By default, one read is for all."""
 

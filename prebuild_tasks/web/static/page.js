@@ -144,8 +144,8 @@ function showConnection({ since, over }) {
 
 function watch() {
   const address = new URL(main.dataset.live, location.href);
-  let state = address.searchParams.get("state"), since = null, leads = false, seen;
-  address.searchParams.delete("state");
+  let state = address.searchParams.get("shown"), since = null, leads = false, seen;
+  address.searchParams.delete("shown");
   const name = `prebuild:${address.pathname}${address.search}`, channel = new BroadcastChannel(name);
 
   // Returns false if something was missed before.
@@ -166,7 +166,7 @@ function watch() {
   function lead(signal) {
     let source, timer;
     const open = () => {
-      address.searchParams.set("state", state);
+      address.searchParams.set("shown", state);
       source = new EventSource(address);
       source.onopen = () => tell({ since: since = null });
       source.addEventListener("change", ({ data }) => {

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 from prebuild_tasks.access.tokens import create_token, revoke_token
 from prebuild_tasks.access.types import NewTokenRequest, Scope
+from prebuild_tasks.claims.take import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.operations import pause, resume
@@ -65,7 +68,7 @@ def test_a_page_gets_what_it_missed_and_what_comes(service: Doors) -> None:
             assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-store", "no")
             assert "content-encoding" not in headers
             first = changes.next()
-            assert f"state={first['was']}" in live_address(page)
+            assert f"shown={first['was']}" in live_address(page)
             assert ids(first) == {f"pool-{NONE}"}
             began = monotonic()
             set_paused(service, FULL)
@@ -77,7 +80,7 @@ def test_a_page_gets_what_it_missed_and_what_comes(service: Doors) -> None:
             last = changes.next()
         with watching(client, live_address(page), **{"Last-Event-ID": change["is"]}) as changes:
             assert changes.next() == last
-        with watching(client, "/live?kind=pools&state=of+another+process") as changes:
+        with watching(client, "/live?kind=pools&shown=of+another+process") as changes:
             whole = changes.next()
             assert whole["all"] is True
             assert {f"pool-{FULL}", f"pool-{NONE}"} < ids(whole)
@@ -128,6 +131,39 @@ def test_the_page_of_a_pool_changes_for_who_sees_it(service: Doors) -> None:
             assert "<form" not in "".join(parts.values())
         assert sees.get("/live?kind=pool&template=none&preset=small").status_code == 404
         assert admin.get("/live?kind=pool&template=none&preset=sm%00all").status_code == 404
+
+
+def claim_waiting(service: Doors, owner: str) -> None:
+    service.asked(lambda database, _: claim(database, ClaimRequest(owner=owner, presets=[NONE], wait=True)))
+
+
+def test_the_first_pages_of_the_lists_change(service: Doors) -> None:
+    url, _ = service.serve()
+    with logged_in(url, service.token()) as client:
+        waiting, builds, workspaces = (client.get(path).text for path in ("/waiting", "/builds", "/workspaces"))
+        assert "Nobody waits." in waiting
+        claim_waiting(service, "ada")
+        with watching(client, live_address(waiting)) as changes:
+            first = changes.next()
+            assert {"waiting-empty", "waiting-pages"} < ids(first)
+            row = next(part for part in first["parts"] if part["within"] == "waiting")
+            assert '<th scope="row">ada</th>' in row["html"]
+            began = monotonic()
+            claim_waiting(service, "bob")
+            assert '<th scope="row">bob</th>' in changes.next()["parts"][-1]["html"]
+            assert monotonic() - began < SOON
+            service.finish_builds()
+        for name, page in (("builds", builds), ("workspaces", workspaces)):
+            with watching(client, live_address(page)) as changes:
+                rows = [part for part in changes.next()["parts"] if part["within"] == name]
+                assert rows
+                assert not [row["id"] for row in rows if row["id"] in page], "the others are as they were"
+                html = "".join(row["html"] for row in rows)
+                assert html.count('name="form_token" value=""') == html.count("<form ")
+    with logged_in(url, service.token("other")) as client:
+        second = re.search(r'rel="next" href="([^"]+)"', client.get("/builds?limit=1").text)
+        assert second
+        assert "data-live" not in client.get(unescape(second[1])).text
 
 
 def test_only_a_session_lets_in(service: Doors) -> None:
