@@ -18,6 +18,7 @@ from prebuild_tasks.clock import monotonic
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.operations import pause, resume
 from prebuild_tasks.pools.options import ApplyOptions
+from tests.support.builders import staffed
 from tests.support.door import FULL, NONE, Doors, doors
 from tests.support.live import Changes, live_address, logged_in, watching
 from tests.support.pool_files import load_text
@@ -36,7 +37,7 @@ templates:
 
 @pytest.fixture
 def service(tmp_path: Path, postgres_url: str) -> Iterator[Doors]:
-    with doors(tmp_path, postgres_url, PREBUILD_SERVE_STREAMS_PER_TOKEN="2") as service:
+    with doors(tmp_path, postgres_url, PREBUILD_SERVE_STREAMS_PER_TOKEN="2", PREBUILD_EXPORTER_CACHE="1s") as service:
         service.stock(2)
         yield service
 
@@ -164,6 +165,21 @@ def test_the_first_pages_of_the_lists_change(service: Doors) -> None:
         second = re.search(r'rel="next" href="([^"]+)"', client.get("/builds?limit=1").text)
         assert second
         assert "data-live" not in client.get(unescape(second[1])).text
+
+
+def test_the_workers_change_for_who_sees_the_whole_installation(service: Doors) -> None:
+    url, _ = service.serve()
+    request = NewTokenRequest(name="some", scope=Scope.ADMIN, presets=(FULL,))
+    token = service.asked(lambda database, _: create_token(database, request, actor="test").text)
+    with logged_in(url, service.token()) as client, logged_in(url, token) as some:
+        assert "new-host" not in client.get("/workers").text
+        with watching(client, live_address(client.get("/workers").text)) as changes:
+            changes.next()
+            service.asked(
+                lambda database, settings: staffed(database, settings.model_copy(update={"host": "new-host"}))
+            )
+            assert "new-host" in part_of(changes, "workers-hosts")["workers-hosts"]
+        assert some.get("/live?kind=workers").status_code == 403
 
 
 def test_only_a_session_lets_in(service: Doors) -> None:
