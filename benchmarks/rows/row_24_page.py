@@ -26,10 +26,10 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.web import ServeOptions
 from prebuild_tasks.web.api.door import Door as ApiDoor
 from prebuild_tasks.web.page.live import LiveContent
-from prebuild_tasks.web.page.live_kinds import Viewer, ViewRead
+from prebuild_tasks.web.page.live_kinds import Viewer
 from prebuild_tasks.web.page.parts import Shown
 from prebuild_tasks.web.page.pool_rows import PoolFilter, choices
-from prebuild_tasks.web.page.pools import POOLS
+from prebuild_tasks.web.page.pools import POOLS, drawn_pools
 from prebuild_tasks.web.page.render import Frame, render_page
 from tests.support import bulk
 
@@ -122,7 +122,7 @@ def _timed(door: ApiDoor) -> list[float]:
     times, viewer = list[float](), Viewer(reach=EVERYTHING, scope=Scope.READ)
     for _ in range(_WARM + _PAGES):
         started = time.perf_counter()
-        drawn = POOLS.read(ViewRead(door, ()))
+        drawn = drawn_pools(door)
         shown = Shown(tuple(POOLS.parts(drawn, viewer)))
         offered = choices([row for row, _ in drawn.rows])
         render_page("pools", Frame(root=""), live=LiveContent(shown, ""), chosen=PoolFilter(), offered=offered)

@@ -8,7 +8,7 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from prebuild_tasks.access import Principal, Scope
+from prebuild_tasks.access import Principal, Reach, Scope
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.web.api.bodies import read_content
 from prebuild_tasks.web.api.call import Call
@@ -75,10 +75,23 @@ async def _authenticated(door: Door, request: Request) -> Principal:
     return await authenticated(door, bearer_of(request))
 
 
+def may_use(operation: Needs, scope: Scope, reach: Reach) -> bool:
+    """Return whether whoever has this scope and reach may use an operation."""
+    return _is_scope_enough(operation, scope) and _is_reach_enough(operation, reach)
+
+
+def _is_scope_enough(operation: Needs, scope: Scope) -> bool:
+    return operation.scope is None or scope.allows(operation.scope)
+
+
+def _is_reach_enough(operation: Needs, reach: Reach) -> bool:
+    return not ((operation.of_pools and reach.owner) or (operation.sees_all and not reach.is_everything))
+
+
 def require_scope(operation: Needs, principal: Principal) -> None:
     """Raise ProblemError (403) unless a principal may use an operation."""
     needed = operation.scope
-    if needed is not None and not principal.scope.allows(needed):
+    if needed is not None and not _is_scope_enough(operation, principal.scope):
         raise ProblemError(
             ProblemDetails(
                 status=403,
@@ -90,7 +103,7 @@ def require_scope(operation: Needs, principal: Principal) -> None:
             )
         )
     reach = principal.reach
-    if (operation.of_pools and reach.owner) or (operation.sees_all and not reach.is_everything):
+    if not _is_reach_enough(operation, reach):
         parts = (("owner", reach.owner), ("organization", reach.organization), ("preset", ", ".join(reach.presets)))
         limits = [f"{kind} {named}" for kind, named in parts if named]
         unlimited = "a token that is not for one owner, organization or preset"

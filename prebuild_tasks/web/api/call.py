@@ -59,6 +59,11 @@ class Call:
             raise RuntimeError(f"{self.operation.path} is open, and uses a principal")
         return self.asking
 
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The names in the path."""
+        return {name: str(value) for name, value in self.request.path_params.items()}
+
     def actor(self, subject: str = "") -> Actor:
         """Return who acts, for the history, on behalf of the owner `subject` if there is one."""
         return self.principal.acting_for(subject)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from prebuild_tasks.model.json_values import JsonValue
@@ -23,15 +22,15 @@ T = TypeVar("T")
 
 
 class Asking(Protocol):
-    """A request for a list: a call of the API, or a visit of a page."""
+    """A request for a list: a call of the API, a visit of a page, or a read for an open page."""
 
     @property
     def door(self) -> Door:
         """The state of the process."""
 
     @property
-    def request(self) -> Request:
-        """The request, whose path may choose the list."""
+    def names(self) -> Mapping[str, str]:
+        """The names in its path, which may choose the list."""
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Call a function that uses the database, in a thread."""
@@ -97,7 +96,7 @@ def instant_of(text: str) -> datetime:
 
 def _filters(asking: Asking, query: PageQuery) -> dict[str, str]:
     """Return the filters, and the names in the path, which choose the list."""
-    return {**query.filters(), **{name: str(value) for name, value in asking.request.path_params.items()}}
+    return {**query.filters(), **asking.names}
 
 
 async def _cursors(asking: Asking) -> Cursors:

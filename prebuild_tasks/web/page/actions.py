@@ -13,6 +13,7 @@ from prebuild_tasks.errors import InputError
 from prebuild_tasks.insight import explain_preset, find_pool
 from prebuild_tasks.model.text import number
 from prebuild_tasks.pools import OperationResult
+from prebuild_tasks.web.api.auth import may_use
 from prebuild_tasks.web.api.models import PauseBody
 from prebuild_tasks.web.api.pool_changes import (
     PoolRequest,
@@ -25,7 +26,8 @@ from prebuild_tasks.web.api.pool_changes import (
 from prebuild_tasks.web.api.problems import ProblemError
 from prebuild_tasks.web.page import effects
 from prebuild_tasks.web.page.effects import Effects, PoolBefore
-from prebuild_tasks.web.page.kinds import Form, may_open
+from prebuild_tasks.web.page.kinds import Form
+from prebuild_tasks.web.page.live_kinds import Viewer
 from prebuild_tasks.web.page.values import FormInstant, read_values
 from prebuild_tasks.web.page.visit import Visit
 
@@ -72,20 +74,24 @@ ACTIONS = (
 )
 
 
-async def named_pool(visit: Visit) -> str:
+async def _named_pool(visit: Visit) -> str:
     """Return the name of the pool in the path. Raises NotFoundError, also for one that is out of reach."""
     name = "/".join((visit.named("template"), visit.named("preset")))
     await visit.in_thread(lambda: find_pool(visit.door.runtime.database, visit.principal.reach, name))
     return name
 
 
-def pool_path_of(visit: Visit) -> str:
-    """Return the path of the pool that the request names."""
-    return "/".join(("/pools", *(quote(visit.named(part), safe="") for part in ("template", "preset"))))
+def page_of_pool(template: str, preset: str) -> str:
+    """Return the path of a pool's page."""
+    return "/".join(("/pools", quote(template, safe=""), quote(preset, safe="")))
+
+
+def _path_of(visit: Visit) -> str:
+    return page_of_pool(visit.named("template"), visit.named("preset"))
 
 
 async def _ask_or_do(action: PoolAction, visit: Visit) -> Response:
-    name = await named_pool(visit)
+    name = await _named_pool(visit)
     try:
         fields = read_values(_PauseFields, visit.fields) if action.takes_pause else _NO_FIELDS
     except ProblemError as error:
@@ -96,7 +102,7 @@ async def _ask_or_do(action: PoolAction, visit: Visit) -> Response:
         changed = await _do(action, visit, name, fields)
     except InputError as error:
         return await _ask(action, visit, name, fields, failed=error.message)
-    return visit.go(f"{pool_path_of(visit)}?done={action.done if changed else action.not_done}")
+    return visit.go(f"{_path_of(visit)}?done={action.done if changed else action.not_done}")
 
 
 async def _ask(
@@ -117,8 +123,8 @@ async def _ask(
         422 if failed else 200,
         title=f"{action.label} {name}?",
         label=action.label,
-        action=f"{pool_path_of(visit)}/{action.name}",
-        back=pool_path_of(visit),
+        action=f"{_path_of(visit)}/{action.name}",
+        back=_path_of(visit),
         effects=() if failed else action.effects(before, fields),
         fields=sent,
         failed=failed,
@@ -186,11 +192,11 @@ POOL_FORMS = tuple(
 FORMS = (*POOL_FORMS, SWEEP)
 
 
-def may_change_pools(visit: Visit) -> bool:
-    """Return whether who asks gets the buttons of pools."""
-    return may_open(POOL_FORMS[0], visit.session)
+def may_change_pools(viewer: Viewer) -> bool:
+    """Return whether a viewer gets the buttons of pools."""
+    return may_use(POOL_FORMS[0], viewer.scope, viewer.reach)
 
 
-def may_confirm_sweep(visit: Visit) -> bool:
-    """Return whether who asks may confirm what sweeps hold back."""
-    return may_open(SWEEP, visit.session)
+def may_confirm_sweep(viewer: Viewer) -> bool:
+    """Return whether a viewer may confirm what sweeps hold back."""
+    return may_use(SWEEP, viewer.scope, viewer.reach)

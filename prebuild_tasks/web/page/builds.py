@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -15,7 +16,18 @@ from prebuild_tasks.web.api.models import BuildsQuery
 from prebuild_tasks.web.api.problems import problem
 from prebuild_tasks.web.page.ansi import LogMarkup
 from prebuild_tasks.web.page.kinds import Page
-from prebuild_tasks.web.page.listing import Order, created_key, created_position, list_page
+from prebuild_tasks.web.page.listing import (
+    PAGE_FIELDS,
+    ListedPage,
+    Order,
+    created_key,
+    created_position,
+    list_page,
+    list_parts,
+)
+from prebuild_tasks.web.page.live import read_live, show_live, viewer_of
+from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer, ViewRead, seen_alike
+from prebuild_tasks.web.page.parts import Part
 from prebuild_tasks.web.page.values import read_values
 from prebuild_tasks.web.page.visit import Visit
 
@@ -44,15 +56,30 @@ class LogPiece:
 
 async def show_builds(visit: Visit) -> Response:
     """Show the builds within reach, newest first."""
-    query = read_values(BuildsQuery, visit.query)
-    database, reach = visit.door.runtime.database, visit.principal.reach
-    listing = await list_page(
-        visit, query, _ORDER,
+    listing = await read_live(visit, BUILDS)
+    query = _query(viewer_of(visit, BUILDS))
+    return show_live(
+        visit, BUILDS, listing, "builds",
+        changes=listing.is_first, shown=query, statuses=[status.value for status in BuildStatus],
+    )  # fmt: skip
+
+
+async def _read_builds(look: ViewRead) -> ListedPage[BuildView]:
+    query, database, reach = _query(look.viewer), look.door.runtime.database, look.viewer.reach
+    return await list_page(
+        look, query, _ORDER,
         lambda start, limit: list_builds(
             database, reach, start, limit, preset=query.preset, status=query.status or ""
         ),
     )  # fmt: skip
-    return visit.show("builds", listing=listing, shown=query, statuses=[status.value for status in BuildStatus])
+
+
+def _builds_parts(listing: ListedPage[BuildView], viewer: Viewer) -> Sequence[Part]:
+    return list_parts("builds", listing, lambda row: f"build-{row.build}", _query(viewer))
+
+
+def _query(viewer: Viewer) -> BuildsQuery:
+    return read_values(BuildsQuery, dict(viewer.fields))
 
 
 async def show_build(visit: Visit) -> Response:
@@ -97,8 +124,11 @@ def _read_cursor(cursor: str) -> tuple[tuple[int, int], LogMarkup]:
         raise problem(400, "malformed_cursor", "the cursor is not one of an output", hint=hint) from None
 
 
+BUILDS = LiveKind(
+    name="builds", read=_read_builds, parts=_builds_parts, fields=("preset", "status", *PAGE_FIELDS), subject=seen_alike
+)
 PAGES = (
-    Page(path=_LIST, handle=show_builds, title="Builds"),
+    Page(path=_LIST, handle=show_builds, title="Builds", live=BUILDS),
     Page(path=_LIST + "/{id}", handle=show_build),
     Page(path=_LIST + "/{id}/log", handle=show_log),
 )

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from prebuild_tasks.access import Scope, Session
-from prebuild_tasks.web.api.auth import require_scope
-from prebuild_tasks.web.api.problems import ProblemError
+from prebuild_tasks.web.api.auth import may_use
 from prebuild_tasks.web.page.live_kinds import AnyKind
 
 if TYPE_CHECKING:
@@ -44,8 +43,4 @@ class Form(Page):
 
 def may_open(page: Page, session: Session) -> bool:
     """Return whether a page is shown in a session."""
-    try:
-        require_scope(page, session.principal)
-    except ProblemError:
-        return False
-    return True
+    return may_use(page, session.principal.scope, session.principal.reach)

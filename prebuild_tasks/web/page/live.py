@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from prebuild_tasks.access import form_token
 from prebuild_tasks.web.api.auth import require_scope
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.api.problems import problem
@@ -25,6 +25,9 @@ from prebuild_tasks.web.page.visit import Visit
 
 LIVE = "/live"
 _LAST_EVENT_ID = "last-event-id"
+_TOKEN = 'name="form_token" value="{}"'
+"""As the macro `form_token` has it. No text of a page can be like it, because its quotes are escaped."""
+_NO_TOKEN = _TOKEN.format("")
 _READER = "live"
 """The key of the reads, so that they take no viewer's threads."""
 
@@ -38,7 +41,20 @@ class LiveContent:
 
     shown: Shown
     query: str
-    """Follows `/live?`."""
+    """Follows `/live?`; empty: the page stays as it is."""
+    form_token: str = ""
+    """That of the session. All who see the same share the parts, whose forms have none."""
+
+    def within(self, parent: str) -> str:
+        """Return the HTML of the parts of a list."""
+        return self._own(self.shown.within(parent))
+
+    def html_of(self, part_id: str) -> str:
+        """Return the HTML of a part; empty: the viewer has none of this id."""
+        return self._own("".join(part.html for part in self.shown.parts if part.id == part_id))
+
+    def _own(self, html: str) -> str:
+        return html.replace(_NO_TOKEN, _TOKEN.format(self.form_token))
 
 
 class LiveViews:
@@ -69,7 +85,7 @@ class LiveViews:
         if page is None or kind is None:
             raise problem(404, "not_found", "there is no such view", hint=f"the views are {', '.join(self._pages)}")
         require_scope(page, visit.principal)
-        viewer = kind.viewer(visit.principal, visit.query)
+        viewer = viewer_of(visit, kind)
         await self._view(kind, viewer).check(viewer)
         places, key = visit.door.places, visit.principal.key
         places.take(key, visit.principal.name)
@@ -77,7 +93,7 @@ class LiveViews:
         return StreamResponse(self._chunks(visit, kind, viewer), lambda: places.leave(key), headers.PAGE)
 
     async def _chunks(self, visit: Visit, kind: AnyKind, viewer: Viewer) -> AsyncIterator[bytes]:
-        door, state = visit.door, visit.request.headers.get(_LAST_EVENT_ID, "") or visit.query.get("state", "")
+        door, state = visit.door, visit.request.headers.get(_LAST_EVENT_ID, "") or visit.query.get("shown", "")
         until = door.session_watch.unless_ended(visit.session.id, door.stopping.wait())
         listening = self._view(kind, viewer).listen(viewer, state, until, cut_of(visit.request))
         async with aclosing(listening) as chunks:
@@ -88,25 +104,35 @@ class LiveViews:
 
     def _view(self, kind: LiveKind[V], viewer: Viewer) -> SharedView[V]:
         """Return the view that a viewer watches, together with all whose subject is the same."""
-        look = ViewRead(self._door, kind.subject(viewer))
+        look, key = ViewRead(self._door, viewer, _READER), (kind.name, kind.subject(viewer))
 
         async def read() -> V:
-            return await self._door.in_thread(partial(kind.read, look), _READER)
+            return await kind.read(look)
 
-        key = (kind.name, look.subject)
         return self._views.setdefault(key, SharedView(kind, read, self.recent, self._door.stopping))
+
+
+def viewer_of(visit: Visit, kind: LiveKind[V]) -> Viewer:
+    """Return the viewer that a visit of a page, or of its stream, is."""
+    return kind.viewer(visit.principal, {**visit.query, **visit.names})
 
 
 async def read_live(visit: Visit, kind: LiveKind[V]) -> V:
     """Read the view that a page shows."""
-    look = ViewRead(visit.door, kind.subject(kind.viewer(visit.principal, visit.query)))
-    return await visit.in_thread(partial(kind.read, look))
+    return await kind.read(ViewRead(visit.door, viewer_of(visit, kind), visit.principal.key))
 
 
-def show_live(visit: Visit, kind: LiveKind[V], view: V, template: str, **values: object) -> Response:
-    """Answer with a page that changes while it is open. Its template has the parts by `live`."""
-    viewer = kind.viewer(visit.principal, visit.query)
+def show_live(
+    visit: Visit, kind: LiveKind[V], view: V, template: str, *, changes: bool = True, **values: object
+) -> Response:
+    """Answer with a page that changes while it is open, unless told that it does not.
+
+    Its template has the parts by `live`.
+    """
+    viewer = viewer_of(visit, kind)
     views: LiveViews = visit.request.app.state.live
-    shown = views.recent.keep(Shown(tuple(kind.parts(view, viewer))))
-    query = urlencode([("kind", kind.name), *viewer.fields, ("state", shown.state)])
-    return visit.show(template, 200, live=LiveContent(shown, query), **values)
+    shown, query = Shown(tuple(kind.parts(view, viewer))), ""
+    if changes:
+        query = urlencode([("kind", kind.name), *viewer.fields, ("shown", views.recent.keep(shown).state)])
+    live = LiveContent(shown, query, form_token(visit.session.id))
+    return visit.show(template, 200, live=live, **values)

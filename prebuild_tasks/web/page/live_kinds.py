@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from prebuild_tasks.access import Principal, Reach, Scope
@@ -11,6 +11,7 @@ from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.page.parts import Part
 
 V = TypeVar("V")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,7 @@ class Viewer:
     reach: Reach
     scope: Scope
     fields: tuple[tuple[str, str], ...] = ()
-    """Those of the page's query that decide what it shows, without the empty ones."""
+    """Those of the page's query, and the names in its path, that decide what it shows, without the empty ones."""
 
     def field(self, name: str) -> str:
         """Return a field of the query; empty: it has none of this name."""
@@ -32,12 +33,25 @@ class ViewRead:
     """What a read is for."""
 
     door: Door
-    subject: Hashable
-    """As the page's kind has it."""
+    viewer: Viewer
+    """One of those for whom it is read. They may differ in what the subject leaves out."""
+    reader: str
+    """The key of who takes the threads."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Those in its path, which it does not have: see `Viewer.fields`."""
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Call a function that uses the database, in a thread."""
+        return await self.door.in_thread(work, self.reader)
 
 
 def _one_for_all(_: Viewer) -> Hashable:
     return ()
+
+
+def seen_alike(viewer: Viewer) -> Hashable:
+    """Return the subject of a view whose content depends on the reach and the fields."""
+    return viewer.reach, viewer.fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +60,13 @@ class LiveKind(Generic[V]):
 
     name: str
     """As in `/live?kind=NAME`."""
-    read: Callable[[ViewRead], V]
-    """Reads the view, in a thread, for all viewers whose subject is the same."""
+    read: Callable[[ViewRead], Awaitable[V]]
+    """Reads the view for all viewers whose subject is the same."""
     parts: Callable[[V, Viewer], Sequence[Part]]
     """Returns what a viewer sees of it. Raises NotFoundError if that is nothing. It must be quick."""
     fields: tuple[str, ...] = ()
-    """The fields of the page's query that decide what it shows."""
+    """The fields of the page's query, and the names in its path, that decide what it shows. None is `kind` or `shown`,
+    which the stream has for itself."""
     subject: Callable[[Viewer], Hashable] = _one_for_all
     """Returns what has to be read for a viewer. By default, one read is for all."""
 

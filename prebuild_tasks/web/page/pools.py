@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from starlette.responses import Response
 
 from prebuild_tasks.access import EVERYTHING, sees_preset
 from prebuild_tasks.insight import pool_lines
+from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.page.kinds import Page
-from prebuild_tasks.web.page.live import read_live, show_live
+from prebuild_tasks.web.page.live import read_live, show_live, viewer_of
 from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer, ViewRead
 from prebuild_tasks.web.page.parts import Part
 from prebuild_tasks.web.page.pool_rows import PoolFilter, TableRow, choices, pool_rows
@@ -38,14 +39,17 @@ class DrawnPools:
 async def show_pools(visit: Visit) -> Response:
     """Show the pools within reach."""
     drawn = await read_live(visit, POOLS)
-    viewer = POOLS.viewer(visit.principal, visit.query)
+    viewer = viewer_of(visit, POOLS)
     offered = choices([row for row, _ in _within_reach(drawn, viewer)])
     return show_live(visit, POOLS, drawn, "pools", chosen=_filter(viewer), offered=offered)
 
 
-def _read(look: ViewRead) -> DrawnPools:
+async def _read(look: ViewRead) -> DrawnPools:
+    return await look.in_thread(partial(drawn_pools, look.door))
+
+
+def drawn_pools(door: Door) -> DrawnPools:
     """Read all pools, and draw the rows that have changed. Former versions have no row of their own."""
-    door = look.door
     lines = pool_lines(door.runtime.database, door.settings, EVERYTHING)
     rows = pool_rows(line for line in lines if not line.status.superseded)
     root = root_of(door)

@@ -58,6 +58,11 @@ class Visit:
         """The query; of a name that it has twice, the last value."""
         return self.request.query_params
 
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The names in the path."""
+        return {name: str(value) for name, value in self.request.path_params.items()}
+
     def actor(self, subject: str = "") -> Actor:
         """Return who acts, for the history, on behalf of the owner `subject` if there is one."""
         return self.principal.acting_for(subject)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.responses import Response
 
 from prebuild_tasks.fleet import Process
 from prebuild_tasks.insight import Numbers, Reading
+from prebuild_tasks.reconcile import Usage
 from prebuild_tasks.web.api.problems import ProblemError, unusable
 from prebuild_tasks.web.page.kinds import Page
-from prebuild_tasks.web.page.visit import Visit
+from prebuild_tasks.web.page.live import read_live, show_live
+from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer, ViewRead
+from prebuild_tasks.web.page.parts import Part
+from prebuild_tasks.web.page.render import Frame, render_part
+from prebuild_tasks.web.page.visit import Visit, root_of
+
+_KINDS = ("head", "hosts", "queues", "others")
+"""The parts of the page, which are macros of its template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +55,50 @@ class QueueRow:
         return not self.served_by and bool(self.length or self.oldest)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetView:
+    """The fleet, from the reading that the metrics are made of."""
+
+    root: str
+    """Begins every path."""
+    numbers: Numbers
+    hosts: Sequence[HostRow]
+    queues: Sequence[QueueRow]
+    redis_is_away: bool
+
+    @property
+    def limits(self) -> list[Usage]:
+        """The organizations that have a limit."""
+        return [item for item in self.numbers.usage if item.is_limited]
+
+    @property
+    def strays(self) -> Mapping[str, int]:
+        """The resources of no known workspace, by state."""
+        return {state: count for state, count in self.numbers.strays.items() if count}
+
+
 async def show_workers(visit: Visit) -> Response:
-    """Show the fleet, from the reading that the metrics are made of."""
-    reading = await asyncio.get_running_loop().run_in_executor(None, visit.door.reading)
+    """Show the fleet."""
+    return show_live(visit, WORKERS, await read_live(visit, WORKERS), "workers")
+
+
+async def _read(look: ViewRead) -> FleetView:
+    reading = await asyncio.get_running_loop().run_in_executor(None, look.door.reading)
     if reading is None or reading.numbers is None:
         raise ProblemError(unusable("the database does not answer"))
     numbers = reading.numbers
-    return visit.show(
-        "workers",
-        at=numbers.now,
+    return FleetView(
+        root=root_of(look.door),
+        numbers=numbers,
         hosts=list(host_rows(numbers)),
         queues=list(queue_rows(reading, numbers)),
         redis_is_away=reading.queues is None,
-        tick=numbers.liveness.tick_age,
-        tick_is_stale=numbers.liveness.tick_stale,
-        backlog=numbers.backlog,
-        limits=[item for item in numbers.usage if item.is_limited],
-        strays={state: count for state, count in numbers.strays.items() if count},
     )
+
+
+def _parts(view: FleetView, _: Viewer) -> Sequence[Part]:
+    frame = Frame(root=view.root)
+    return [Part(f"workers-{kind}", render_part("workers_parts", kind, frame, view)) for kind in _KINDS]
 
 
 def host_rows(numbers: Numbers) -> Iterator[HostRow]:
@@ -90,4 +124,5 @@ def queue_rows(reading: Reading, numbers: Numbers) -> Iterator[QueueRow]:
     yield from sorted(rows, key=lambda row: (not row.is_unserved, row.name))
 
 
-PAGES = (Page(path="/workers", handle=show_workers, title="Workers", sees_all=True),)
+WORKERS = LiveKind(name="workers", read=_read, parts=_parts)
+PAGES = (Page(path="/workers", handle=show_workers, title="Workers", sees_all=True, live=WORKERS),)

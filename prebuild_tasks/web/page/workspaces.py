@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from secrets import token_urlsafe
 from urllib.parse import quote
 
@@ -20,12 +21,24 @@ from prebuild_tasks.insight import (
 )
 from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, WorkspaceState
+from prebuild_tasks.web.api.auth import may_use
 from prebuild_tasks.web.api.keys import request_mark
 from prebuild_tasks.web.api.lists import Sort, instant_of
 from prebuild_tasks.web.api.models import EndingQuery, ExtendBody, Name, PageQuery, WorkspacesQuery
 from prebuild_tasks.web.api.problems import ProblemError
 from prebuild_tasks.web.page.kinds import Form, Page, may_open
-from prebuild_tasks.web.page.listing import Order, created_key, created_position, list_page
+from prebuild_tasks.web.page.listing import (
+    PAGE_FIELDS,
+    ListedPage,
+    Order,
+    created_key,
+    created_position,
+    list_page,
+    list_parts,
+)
+from prebuild_tasks.web.page.live import read_live, show_live, viewer_of
+from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer, ViewRead, seen_alike
+from prebuild_tasks.web.page.parts import Part
 from prebuild_tasks.web.page.values import FormInstant, read_values
 from prebuild_tasks.web.page.visit import Visit
 from prebuild_tasks.workspaces import end_workspace, extend_once, extend_until
@@ -53,24 +66,41 @@ class _ExtendFields(ExtendBody):
 
 async def show_workspaces(visit: Visit) -> Response:
     """Show the workspaces within reach, oldest first."""
-    query = read_values(WorkspacesQuery, visit.query)
-    database, reach = visit.door.runtime.database, visit.principal.reach
-    listing = await list_page(
-        visit, query, _ORDER,
+    listing = await read_live(visit, WORKSPACES)
+    viewer = viewer_of(visit, WORKSPACES)
+    return show_live(
+        visit, WORKSPACES, listing, "workspaces",
+        changes=listing.is_first,
+        shown=_query(viewer),
+        owner=viewer.reach.owner,
+        states=[state.value for state in WorkspaceState],
+        may_act=_may_act(viewer),
+        prebuilds=PREBUILDS_OWNER,
+    )  # fmt: skip
+
+
+async def _read(look: ViewRead) -> ListedPage[WorkspaceView]:
+    query, database, reach = _query(look.viewer), look.door.runtime.database, look.viewer.reach
+    return await list_page(
+        look, query, _ORDER,
         lambda start, limit: list_workspaces(
             database, reach, start, limit,
             owner=query.owner, preset=query.preset, state=query.state or "", name=query.name, workspace_id=query.id,
         ),
     )  # fmt: skip
-    return visit.show(
-        "workspaces",
-        listing=listing,
-        shown=query,
-        owner=visit.principal.owner,
-        states=[state.value for state in WorkspaceState],
-        may_act=may_open(RELEASE, visit.session),
-        prebuilds=PREBUILDS_OWNER,
-    )
+
+
+def _parts(listing: ListedPage[WorkspaceView], viewer: Viewer) -> Sequence[Part]:
+    values = (_query(viewer), _may_act(viewer), PREBUILDS_OWNER)
+    return list_parts("workspaces", listing, lambda row: f"workspace-{row.id}", *values)
+
+
+def _query(viewer: Viewer) -> WorkspacesQuery:
+    return read_values(WorkspacesQuery, dict(viewer.fields))
+
+
+def _may_act(viewer: Viewer) -> bool:
+    return may_use(RELEASE, viewer.scope, viewer.reach)
 
 
 async def show_workspace(visit: Visit) -> Response:
@@ -147,7 +177,14 @@ def _name(view: WorkspaceView) -> str:
     return f"{view.owner}/{view.workspace}"
 
 
-PAGES = (Page(path=_LIST, handle=show_workspaces, title="Workspaces"), Page(path=_ONE, handle=show_workspace))
+WORKSPACES = LiveKind(
+    name="workspaces", read=_read, parts=_parts,
+    fields=("owner", "name", "id", "preset", "state", *PAGE_FIELDS), subject=seen_alike,
+)  # fmt: skip
+PAGES = (
+    Page(path=_LIST, handle=show_workspaces, title="Workspaces", live=WORKSPACES),
+    Page(path=_ONE, handle=show_workspace),
+)
 RELEASE = Form(path=f"{_ONE}/release", handle=release, scope=Scope.CLAIM)
 EXTEND = Form(path=f"{_ONE}/extend", handle=extend, scope=Scope.CLAIM)
 FORMS = (RELEASE, EXTEND)

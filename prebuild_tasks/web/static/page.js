@@ -27,7 +27,7 @@ const main = document.querySelector("main[data-live]");
 const RETRY_MS = 3000; // after an answer without a stream, half to one and a half times as long
 const KEPT = "open"; // the attribute that people change
 
-// Makes an element like a new one, and leaves alone what is the same.
+// Makes an element like a new one, and leaves alone what is the same. Children with an id stay themselves in any place.
 function morph(old, fresh) {
   for (const { name } of [...old.attributes]) {
     if (!fresh.hasAttribute(name) && name !== KEPT) old.removeAttribute(name);
@@ -35,30 +35,58 @@ function morph(old, fresh) {
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value && name !== KEPT) old.setAttribute(name, value);
   }
-  const had = [...old.childNodes], has = [...fresh.childNodes];
+  const has = [...fresh.childNodes];
   has.forEach((node, at) => {
-    const kept = had[at];
-    if (!kept) old.append(node);
-    else if (kept.nodeName !== node.nodeName || kept.id !== node.id) kept.replaceWith(node);
-    else if (node.nodeType === Node.ELEMENT_NODE) morph(kept, node);
-    else if (kept.data !== node.data) kept.data = node.data;
+    const there = old.childNodes[at] ?? null;
+    const same = node.id ? [...old.children].find(({ id }) => id === node.id) : there?.id ? null : there;
+    if (!same) old.insertBefore(node, there);
+    else if (same.nodeName !== node.nodeName) same.replaceWith(node);
+    else {
+      if (same !== there) move(same, old, there);
+      if (node.nodeType === Node.ELEMENT_NODE) morph(same, node);
+      else if (same.data !== node.data) same.data = node.data;
+    }
   });
-  had.slice(has.length).forEach((node) => node.remove());
+  [...old.childNodes].slice(has.length).forEach((node) => node.remove());
 }
+
+// Puts an element into a list, or to another place in it.
+function move(element, list, next) {
+  if (element.isConnected && list.moveBefore) list.moveBefore(element, next);
+  else list.insertBefore(element, next);
+}
+
+const token = document.querySelector("[name=form_token]")?.value;
+const waiting = new Map(); // the changes of parts that wait until nobody types in a form of theirs, by their id
+
+function isTypedIn(part) {
+  return [...part.querySelectorAll("input:not([type=hidden]), textarea")].some(
+    (field) => field === document.activeElement || field.value !== field.defaultValue);
+}
+
+// Makes a part like a new one, as soon as nobody types in it.
+function renew(part, html) {
+  if (isTypedIn(part)) return waiting.set(part.id, html);
+  waiting.delete(part.id);
+  morph(part, parsed(html));
+}
+
+document.addEventListener("focusout", () => setTimeout(() => keepingFocus(() => {
+  for (const [id, html] of waiting) renew(document.getElementById(id), html);
+})));
 
 function parsed(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
   showTimes(template.content);
+  for (const field of template.content.querySelectorAll("[name=form_token]")) field.setAttribute("value", token);
   return template.content.firstElementChild;
 }
 
 function place(element, list, after) {
   const previous = after ? document.getElementById(after) : null;
   if (element.parentNode === list && element.previousElementSibling === previous) return;
-  const next = previous ? previous.nextSibling : list.firstChild;
-  if (element.isConnected && list.moveBefore) list.moveBefore(element, next);
-  else list.insertBefore(element, next);
+  move(element, list, previous ? previous.nextSibling : list.firstChild);
 }
 
 // Calls `act`, and gives back the focus and the selection that elements lose when they move.
@@ -89,9 +117,9 @@ function show({ all, gone = [], parts }) {
     for (const id of gone) document.getElementById(id)?.remove();
     for (const row of all ? main.querySelectorAll("[data-list] > *") : []) if (!changed.has(row.id)) row.remove();
     for (const { id, within, after, html } of parts) {
-      const list = within ? document.getElementById(within) : null, fresh = parsed(html);
-      const element = document.getElementById(id) ?? fresh;
-      if (element !== fresh) morph(element, fresh);
+      const list = within ? document.getElementById(within) : null, shown = document.getElementById(id);
+      const element = shown ?? parsed(html);
+      if (shown) renew(shown, html);
       if (list) place(element, list, after);
     }
   }));
@@ -101,7 +129,8 @@ function show({ all, gone = [], parts }) {
 function everything() {
   const rows = [...main.querySelectorAll("[data-list] > *")].map((row) => ({
     id: row.id, within: row.parentNode.id, after: row.previousElementSibling?.id ?? "", html: row.outerHTML }));
-  const others = [...main.querySelectorAll("[data-part]")].map((part) => ({ id: part.id, within: "", html: part.outerHTML }));
+  const others = [...main.querySelectorAll("[data-part]")].map((part) => ({
+    id: part.id, within: "", html: waiting.get(part.id) ?? part.outerHTML }));
   return [...others, ...rows];
 }
 
@@ -115,8 +144,8 @@ function showConnection({ since, over }) {
 
 function watch() {
   const address = new URL(main.dataset.live, location.href);
-  let state = address.searchParams.get("state"), since = null, leads = false, seen;
-  address.searchParams.delete("state");
+  let state = address.searchParams.get("shown"), since = null, leads = false, seen;
+  address.searchParams.delete("shown");
   const name = `prebuild:${address.pathname}${address.search}`, channel = new BroadcastChannel(name);
 
   // Returns false if something was missed before.
@@ -137,7 +166,7 @@ function watch() {
   function lead(signal) {
     let source, timer;
     const open = () => {
-      address.searchParams.set("state", state);
+      address.searchParams.set("shown", state);
       source = new EventSource(address);
       source.onopen = () => tell({ since: since = null });
       source.addEventListener("change", ({ data }) => {

@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 from prebuild_tasks.access.tokens import create_token, revoke_token
 from prebuild_tasks.access.types import NewTokenRequest, Scope
+from prebuild_tasks.claims.take import claim
+from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.operations import pause, resume
 from prebuild_tasks.pools.options import ApplyOptions
+from tests.support.builders import staffed
 from tests.support.door import FULL, NONE, Doors, doors
-from tests.support.live import live_address, logged_in, watching
+from tests.support.live import Changes, live_address, logged_in, watching
 from tests.support.pool_files import load_text
 from tests.support.wait import wait_until
 
@@ -33,7 +37,7 @@ templates:
 
 @pytest.fixture
 def service(tmp_path: Path, postgres_url: str) -> Iterator[Doors]:
-    with doors(tmp_path, postgres_url, PREBUILD_SERVE_STREAMS_PER_TOKEN="2") as service:
+    with doors(tmp_path, postgres_url, PREBUILD_SERVE_STREAMS_PER_TOKEN="2", PREBUILD_EXPORTER_CACHE="1s") as service:
         service.stock(2)
         yield service
 
@@ -44,6 +48,14 @@ def set_paused(service: Doors, pool: str, *, paused: bool = True) -> None:
 
 def ids(change: dict[str, list[dict[str, str]]]) -> set[str]:
     return {part["id"] for part in change["parts"]}
+
+
+def part_of(changes: Changes, part_id: str) -> dict[str, str]:
+    """Return the parts of the next change that has one of this id."""
+    while True:
+        parts = {part["id"]: part["html"] for part in changes.next()["parts"]}
+        if part_id in parts:
+            return parts
 
 
 def test_a_page_gets_what_it_missed_and_what_comes(service: Doors) -> None:
@@ -57,7 +69,7 @@ def test_a_page_gets_what_it_missed_and_what_comes(service: Doors) -> None:
             assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-store", "no")
             assert "content-encoding" not in headers
             first = changes.next()
-            assert f"state={first['was']}" in live_address(page)
+            assert f"shown={first['was']}" in live_address(page)
             assert ids(first) == {f"pool-{NONE}"}
             began = monotonic()
             set_paused(service, FULL)
@@ -69,7 +81,7 @@ def test_a_page_gets_what_it_missed_and_what_comes(service: Doors) -> None:
             last = changes.next()
         with watching(client, live_address(page), **{"Last-Event-ID": change["is"]}) as changes:
             assert changes.next() == last
-        with watching(client, "/live?kind=pools&state=of+another+process") as changes:
+        with watching(client, "/live?kind=pools&shown=of+another+process") as changes:
             whole = changes.next()
             assert whole["all"] is True
             assert {f"pool-{FULL}", f"pool-{NONE}"} < ids(whole)
@@ -94,6 +106,80 @@ def test_each_sees_only_what_is_within_reach(service: Doors) -> None:
         set_paused(service, FULL)
         set_paused(service, "theirs/small")
         assert ids(changes.next()) == {"pool-theirs/small"}
+
+
+def test_the_page_of_a_pool_changes_for_who_sees_it(service: Doors) -> None:
+    url, _ = service.serve()
+    reader = NewTokenRequest(name="reader", scope=Scope.READ, presets=(FULL,))
+    token = service.asked(lambda database, _: create_token(database, reader, actor="test").text)
+    with logged_in(url, service.token()) as admin, logged_in(url, token) as sees:
+        page = admin.get(f"/pools/{FULL}").text
+        tokens = set(re.findall(r'name="form_token" value="(\w*)"', page))
+        assert all(tokens), "each form is of the session"
+        with (
+            watching(admin, live_address(page)) as changes,
+            watching(sees, live_address(sees.get(f"/pools/{FULL}").text)) as seen,
+        ):
+            changes.next()
+            seen.next()
+            set_paused(service, FULL)
+            parts = part_of(changes, "pool-why")
+            assert parts.keys() >= {"pool-why", "pool-actions"}
+            assert f'action="/pools/{FULL}/resume"' in parts["pool-actions"]
+            assert tokens.isdisjoint(re.findall(r"\w+", "".join(parts.values()))), "what all share is of no session"
+            parts = part_of(seen, "pool-why")
+            assert "pool-actions" not in parts
+            assert "<form" not in "".join(parts.values())
+        assert sees.get("/live?kind=pool&template=none&preset=small").status_code == 404
+        assert admin.get("/live?kind=pool&template=none&preset=sm%00all").status_code == 404
+
+
+def claim_waiting(service: Doors, owner: str) -> None:
+    service.asked(lambda database, _: claim(database, ClaimRequest(owner=owner, presets=[NONE], wait=True)))
+
+
+def test_the_first_pages_of_the_lists_change(service: Doors) -> None:
+    url, _ = service.serve()
+    with logged_in(url, service.token()) as client:
+        waiting, builds, workspaces = (client.get(path).text for path in ("/waiting", "/builds", "/workspaces"))
+        assert "Nobody waits." in waiting
+        claim_waiting(service, "ada")
+        with watching(client, live_address(waiting)) as changes:
+            first = changes.next()
+            assert {"waiting-empty", "waiting-pages"} < ids(first)
+            row = next(part for part in first["parts"] if part["within"] == "waiting")
+            assert '<th scope="row">ada</th>' in row["html"]
+            began = monotonic()
+            claim_waiting(service, "bob")
+            assert '<th scope="row">bob</th>' in changes.next()["parts"][-1]["html"]
+            assert monotonic() - began < SOON
+            service.finish_builds()
+        for name, page in (("builds", builds), ("workspaces", workspaces)):
+            with watching(client, live_address(page)) as changes:
+                rows = [part for part in changes.next()["parts"] if part["within"] == name]
+                assert rows
+                assert not [row["id"] for row in rows if row["id"] in page], "the others are as they were"
+                html = "".join(row["html"] for row in rows)
+                assert html.count('name="form_token" value=""') == html.count("<form ")
+    with logged_in(url, service.token("other")) as client:
+        second = re.search(r'rel="next" href="([^"]+)"', client.get("/builds?limit=1").text)
+        assert second
+        assert "data-live" not in client.get(unescape(second[1])).text
+
+
+def test_the_workers_change_for_who_sees_the_whole_installation(service: Doors) -> None:
+    url, _ = service.serve()
+    request = NewTokenRequest(name="some", scope=Scope.ADMIN, presets=(FULL,))
+    token = service.asked(lambda database, _: create_token(database, request, actor="test").text)
+    with logged_in(url, service.token()) as client, logged_in(url, token) as some:
+        assert "new-host" not in client.get("/workers").text
+        with watching(client, live_address(client.get("/workers").text)) as changes:
+            changes.next()
+            service.asked(
+                lambda database, settings: staffed(database, settings.model_copy(update={"host": "new-host"}))
+            )
+            assert "new-host" in part_of(changes, "workers-hosts")["workers-hosts"]
+        assert some.get("/live?kind=workers").status_code == 403
 
 
 def test_only_a_session_lets_in(service: Doors) -> None:

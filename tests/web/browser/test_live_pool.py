@@ -1,0 +1,64 @@
+"""The page of one pool in Chromium while the pool changes: no reload, and nothing of the viewer's is lost."""
+
+from __future__ import annotations
+
+from prebuild_tasks.access.types import Scope
+from prebuild_tasks.pools.operations import pause, resume
+from tests.support.chromium import Visitor
+from tests.support.door import FULL
+from tests.support.wait import wait_until
+from tests.web.browser.served import Served
+
+WHY = "document.getElementById('pool-why').textContent"
+CONNECTION = "document.getElementById('connection')?.textContent ?? ''"
+
+
+def opened(served: Served, scope: Scope = Scope.OPERATE) -> Visitor:
+    served.doors.stock(2)
+    one = served.logged_in(scope)
+    one.open(f"{served.url}/pools/{FULL}")
+    wait_until(lambda: one.run(CONNECTION) == "Live", what="the stream")
+    one.run("window.loadedOnce = true")
+    return one
+
+
+def set_paused(served: Served, *, paused: bool) -> None:
+    served.doors.asked(
+        lambda database, _: (
+            pause(database, FULL, actor="bob", reason="cost") if paused else resume(database, FULL, actor="bob")
+        )
+    )
+
+
+def test_a_pause_elsewhere_is_shown_and_undone_by_the_button(served: Served) -> None:
+    one = opened(served)
+    button = one.page.get_by_role("button", name="Invalidate")
+    button.focus()
+    one.run("window.focused = document.activeElement")
+    set_paused(served, paused=True)
+    one.page.locator("#pool-actions").get_by_role("button", name="Resume").wait_for()
+    wait_until(lambda: "paused by bob" in one.run(WHY), what="the reason")
+    assert one.page.get_by_role("button", name="Pause").count() == 0
+    assert one.run("loadedOnce && document.activeElement === focused && focused.isConnected")
+    assert one.run("focused.textContent") == "Invalidate"
+    one.page.locator("#pool-actions").get_by_role("button", name="Resume").click()
+    one.page.locator("button[name=confirm]").click()
+    one.page.get_by_text("The pool is no longer paused.").wait_for()
+
+
+def test_what_somebody_types_stays_until_it_is_left(served: Served) -> None:
+    one = opened(served)
+    reason = one.page.get_by_label("Reason, shown to everyone")
+    reason.focus()
+    one.page.keyboard.type("too expens")
+    set_paused(served, paused=True)
+    wait_until(lambda: "paused by bob" in one.run(WHY), what="the reason")
+    one.page.keyboard.type("ive")
+    assert reason.input_value() == "too expensive"
+    one.page.get_by_role("button", name="Invalidate").focus()
+    assert reason.input_value() == "too expensive", "what was typed is not lost either"
+    reason.fill("")
+    one.page.get_by_role("button", name="Invalidate").focus()
+    one.page.get_by_role("button", name="Resume").first.wait_for()
+    wait_until(lambda: reason.count() == 0, what="the end of the form")
+    assert one.run("loadedOnce && document.activeElement.textContent") == "Invalidate"
