@@ -36,7 +36,7 @@ def start_worker(database: Database, *keys: InstallationKey) -> None:
     """Run a worker with these keys until it has told them."""
     stop = threading.Event()
     runner = DeliveryRunner(database, InstallationKeys(keys), LOOPBACK, "r1")
-    thread = threading.Thread(target=runner.run, args=(stop, 1))
+    thread = threading.Thread(target=runner.run, args=(stop,))
     before = stored(database)
     thread.start()
     try:
