@@ -11,8 +11,10 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from prebuild_tasks.access import session_mark
 from prebuild_tasks.web.api.auth import require_scope
 from prebuild_tasks.web.api.door import Door
+from prebuild_tasks.web.api.operations import EVENT_STREAM
 from prebuild_tasks.web.api.problems import problem
 from prebuild_tasks.web.api.stream_response import StreamResponse, cut_of
 from prebuild_tasks.web.page import headers
@@ -25,6 +27,8 @@ from prebuild_tasks.web.page.visit import Visit
 
 LIVE = "/live"
 _LAST_EVENT_ID = "last-event-id"
+_OVER = b"event: over\ndata:\n\n"
+"""Tells a page that its session has ended, so that the browser does not ask again."""
 _READER = "live"
 """The key of the reads, so that they take no viewer's threads."""
 
@@ -69,6 +73,8 @@ class LiveViews:
         if page is None or kind is None:
             raise problem(404, "not_found", "there is no such view", hint=f"the views are {', '.join(self._pages)}")
         require_scope(page, visit.principal)
+        if visit.query.get("session", mark := session_mark(visit.session.id)) != mark:  # the browser has logged in anew
+            return Response(_OVER, headers=headers.PAGE, media_type=EVENT_STREAM)
         viewer = kind.viewer(visit.principal, visit.query)
         await self._view(kind, viewer).check(viewer)
         places, key = visit.door.places, visit.principal.key
@@ -84,7 +90,7 @@ class LiveViews:
             async for chunk in chunks:
                 yield chunk
         if not door.stopping.is_set() and not await find_session(door, visit.request):
-            yield b"event: over\ndata:\n\n"  # so that the browser does not ask again
+            yield _OVER
 
     def _view(self, kind: LiveKind[V], viewer: Viewer) -> SharedView[V]:
         """Return the view that a viewer watches, together with all whose subject is the same."""
@@ -108,5 +114,6 @@ def show_live(visit: Visit, kind: LiveKind[V], view: V, template: str, **values:
     viewer = kind.viewer(visit.principal, visit.query)
     views: LiveViews = visit.request.app.state.live
     shown = views.recent.keep(Shown(tuple(kind.parts(view, viewer))))
-    query = urlencode([("kind", kind.name), *viewer.fields, ("state", shown.state)])
+    mark = session_mark(visit.session.id)
+    query = urlencode([("kind", kind.name), *viewer.fields, ("session", mark), ("state", shown.state)])
     return visit.show(template, 200, live=LiveContent(shown, query), **values)
