@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.access.key_files import installation_keys, keep_key
     from prebuild_tasks.access.keys import InstallationKey, InstallationKeys
     from prebuild_tasks.access.rules import owner_for, sees_owner, sees_preset, sees_workspace
-    from prebuild_tasks.access.session_ids import form_token, is_form_token
+    from prebuild_tasks.access.session_ids import form_token, is_form_token, session_mark
     from prebuild_tasks.access.sessions import IDLE, LASTS, PageSessions, Session, new_login_code
     from prebuild_tasks.access.store import missing_names, sees_preset_sql, sees_workspace_sql
     from prebuild_tasks.access.tokens import create_token, list_tokens, revoke_token, rotate_token
@@ -62,6 +62,7 @@ __all__ = [
     "sees_preset_sql",
     "sees_workspace",
     "sees_workspace_sql",
+    "session_mark",
 ]
 
 if not TYPE_CHECKING:  # mypy would take every name for defined
@@ -86,6 +87,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "session_ids": (
                 "form_token",
                 "is_form_token",
+                "session_mark",
             ),
             "sessions": (
                 "IDLE",

@@ -46,5 +46,10 @@ def is_form_token(text: str, session_id: str) -> bool:
     return parts is not None and hmac.compare_digest(parts[2], _signature(session_id, parts[1]))
 
 
+def session_mark(session_id: str) -> str:
+    """Return what tells a session from others, and lets nobody in: the same each time."""
+    return hmac.digest(session_id.encode(), b"mark", "sha256").hex()[:32]
+
+
 def _signature(session_id: str, nonce: str) -> str:
     return hmac.digest(session_id.encode(), f"form {nonce}".encode(), "sha256").hex()

@@ -10,9 +10,10 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from prebuild_tasks.access import form_token
+from prebuild_tasks.access import form_token, session_mark
 from prebuild_tasks.web.api.auth import require_scope
 from prebuild_tasks.web.api.door import Door
+from prebuild_tasks.web.api.operations import EVENT_STREAM
 from prebuild_tasks.web.api.problems import problem
 from prebuild_tasks.web.api.stream_response import StreamResponse, cut_of
 from prebuild_tasks.web.page import headers
@@ -28,6 +29,8 @@ _LAST_EVENT_ID = "last-event-id"
 _TOKEN = 'name="form_token" value="{}"'
 """As the macro `form_token` has it. No text of a page can be like it, because its quotes are escaped."""
 _NO_TOKEN = _TOKEN.format("")
+_OVER = b"event: over\ndata:\n\n"
+"""Tells a page that its session has ended, so that the browser does not ask again."""
 _READER = "live"
 """The key of the reads, so that they take no viewer's threads."""
 
@@ -85,6 +88,8 @@ class LiveViews:
         if page is None or kind is None:
             raise problem(404, "not_found", "there is no such view", hint=f"the views are {', '.join(self._pages)}")
         require_scope(page, visit.principal)
+        if visit.query.get("session", mark := session_mark(visit.session.id)) != mark:  # the browser has logged in anew
+            return Response(_OVER, headers=headers.PAGE, media_type=EVENT_STREAM)
         viewer = viewer_of(visit, kind)
         await self._view(kind, viewer).check(viewer)
         places, key = visit.door.places, visit.principal.key
@@ -100,7 +105,7 @@ class LiveViews:
             async for chunk in chunks:
                 yield chunk
         if not door.stopping.is_set() and not await find_session(door, visit.request):
-            yield b"event: over\ndata:\n\n"  # so that the browser does not ask again
+            yield _OVER
 
     def _view(self, kind: LiveKind[V], viewer: Viewer) -> SharedView[V]:
         """Return the view that a viewer watches, together with all whose subject is the same."""
@@ -133,6 +138,7 @@ def show_live(
     views: LiveViews = visit.request.app.state.live
     shown, query = Shown(tuple(kind.parts(view, viewer))), ""
     if changes:
-        query = urlencode([("kind", kind.name), *viewer.fields, ("shown", views.recent.keep(shown).state)])
+        mark, state = session_mark(visit.session.id), views.recent.keep(shown).state
+        query = urlencode([("kind", kind.name), *viewer.fields, ("session", mark), ("shown", state)])
     live = LiveContent(shown, query, form_token(visit.session.id))
     return visit.show(template, 200, live=live, **values)

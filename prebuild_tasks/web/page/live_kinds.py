@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from prebuild_tasks.access import Principal, Reach, Scope
@@ -70,9 +70,14 @@ class LiveKind(Generic[V]):
     subject: Callable[[Viewer], Hashable] = _one_for_all
     """Returns what has to be read for a viewer. By default, one read is for all."""
 
+    of_pools_only: bool = False
+    """Whether organization and presets of a token decide all that it shows, and its owner and its scope nothing."""
+
     def viewer(self, principal: Principal, query: Mapping[str, str]) -> Viewer:
         """Return the viewer that a session is with a query."""
         fields = tuple((name, value) for name in self.fields if (value := query.get(name, "")))
+        if self.of_pools_only:
+            return Viewer(reach=replace(principal.reach, owner=""), scope=Scope.READ, fields=fields)
         return Viewer(reach=principal.reach, scope=principal.scope, fields=fields)
 
 

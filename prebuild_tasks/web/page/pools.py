@@ -82,5 +82,6 @@ def _filter(viewer: Viewer) -> PoolFilter:
     return PoolFilter(viewer.field("q"), viewer.field("template"), viewer.field("organization"), viewer.field("reason"))
 
 
-POOLS = LiveKind(name="pools", read=_read, parts=_parts, fields=("q", "template", "organization", "reason"))
+_FIELDS = ("q", "template", "organization", "reason")
+POOLS = LiveKind(name="pools", read=_read, parts=_parts, fields=_FIELDS, of_pools_only=True)
 PAGES = (Page(path="/pools", handle=show_pools, title="Pools", live=POOLS), Page(path="/", handle=show_pools))

@@ -20,7 +20,7 @@ function showTimes(root) {
 
 showTimes(document);
 
-// The rest keeps a page up to date. The tabs of a browser that show the same share one stream: the one that has the lock
+// The rest keeps a page up to date. The tabs of a session that show the same share one stream: the one that has the lock
 // reads it, and hands on what it gets. Only tabs that are seen take part.
 
 const main = document.querySelector("main[data-live]");
@@ -144,7 +144,7 @@ function showConnection({ since, over }) {
 
 function watch() {
   const address = new URL(main.dataset.live, location.href);
-  let state = address.searchParams.get("shown"), since = null, leads = false, seen;
+  let state = address.searchParams.get("shown"), since = null, leads = false, source, seen;
   address.searchParams.delete("shown");
   const name = `prebuild:${address.pathname}${address.search}`, channel = new BroadcastChannel(name);
 
@@ -162,9 +162,21 @@ function watch() {
     channel.postMessage({ connection });
   }
 
+  // Leaves the lock and the stream to others: the session has ended, and this page with it.
+  function finish() {
+    document.removeEventListener("visibilitychange", follow);
+    seen.abort();
+    channel.close();
+  }
+
+  function tellOver() {
+    tell({ over: true });
+    finish();
+  }
+
   // Reads the stream until the signal.
   function lead(signal) {
-    let source, timer;
+    let timer;
     const open = () => {
       address.searchParams.set("shown", state);
       source = new EventSource(address);
@@ -176,17 +188,15 @@ function watch() {
         source.close();
         open();
       });
-      source.addEventListener("over", () => {
-        source.close();
-        tell({ over: true });
-      });
+      source.addEventListener("over", tellOver);
       source.onerror = async () => {
         tell({ since: since ??= Date.now() });
         if (source.readyState !== EventSource.CLOSED) return; // the browser tries again
         const answer = await fetch(address, { redirect: "manual", signal }).catch(() => null);
         answer?.body?.cancel();
-        if (answer?.type === "opaqueredirect") tell({ over: true });
-        else if (!signal.aborted) timer = setTimeout(open, RETRY_MS * (0.5 + Math.random()));
+        if (signal.aborted) return;
+        if (answer?.type === "opaqueredirect") tellOver();
+        else timer = setTimeout(open, RETRY_MS * (0.5 + Math.random()));
       };
     };
     return new Promise((done) => {
@@ -202,9 +212,12 @@ function watch() {
   }
 
   channel.onmessage = ({ data: { change, connection, hello } }) => {
-    if (hello && leads) channel.postMessage({ change: { is: state, all: true, parts: everything() }, connection: { since } });
+    if (hello && leads && source.readyState === EventSource.OPEN) {
+      channel.postMessage({ change: { is: state, all: true, parts: everything() }, connection: { since } });
+    }
     if (leads || document.hidden) return;
     if (connection) showConnection(connection);
+    if (connection?.over) return finish();
     if (change && !receive(change)) channel.postMessage({ hello: true });
   };
 

@@ -44,6 +44,14 @@ Object.defineProperty(document, "hidden", {configurable: true, get: () => %s});
 document.dispatchEvent(new Event("visibilitychange"));
 """
 
+ROWS_EVER = """
+window.rowsEver = new Set();
+new MutationObserver(() => {
+  for (const row of document.querySelectorAll("[data-pool]")) rowsEver.add(row.dataset.pool);
+}).observe(document, {childList: true, subtree: true});
+"""
+"""Notes each pool that a page ever shows."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -183,6 +191,30 @@ def test_the_tabs_of_a_browser_share_one_stream(stage: Stage) -> None:
     assert second.complaints == []
 
 
+def test_a_window_shows_nothing_of_another_session(stage: Stage) -> None:
+    request = NewTokenRequest(name="bob", scope=Scope.READ, presets=("dev/big",))
+    token = create_token(stage.database, request, actor="test").text
+    second = stage.page.another()
+    second.page.add_init_script(ROWS_EVER)
+    second.open(f"{stage.url}/pools")
+    second.page.get_by_role("button", name="Log out").click()
+    second.page.fill("#token", token)
+    second.page.get_by_role("button", name="Log in").click()
+    second.page.wait_for_url(f"{stage.url}/pools")
+    be_live(second)
+    stage.fill("dev/big")
+    shows(second, eligible("dev/big"), "3")
+    assert second.run("[...rowsEver].join()") == "dev/big"
+    wait_until(lambda: stage.page.run(CONNECTION).startswith("Logged out."), what="the end of the first session")
+    stage.page.run(HIDE % "true")
+    stage.page.run(HIDE % "false")
+    stage.declare(MORE)
+    stage.fill("dev/small")
+    assert stage.page.run(CONNECTION).startswith("Logged out.")
+    assert second.run("[...rowsEver].join()") == "dev/big"
+    assert second.complaints == []
+
+
 def test_a_page_says_since_when_it_is_disconnected(database: Database, tmp_path: Path) -> None:
     with browsing() as page:
         with opened(database, tmp_path, page):
@@ -195,6 +227,7 @@ def test_a_page_says_since_when_it_is_disconnected(database: Database, tmp_path:
 def test_a_page_says_that_its_session_has_ended(stage: Stage) -> None:
     revoke_token(stage.database, "ada", actor="test")
     wait_until(lambda: stage.page.run(CONNECTION).startswith("Logged out."), what="the end of the session")
+    shows(stage.page, "navigator.locks.query().then(({ held }) => held.length)", 0)
     assert stage.page.run("document.querySelector('#connection a').getAttribute('href')") == f"{stage.url}/pools"
     assert stage.page.run("window.loadedOnce")
 
