@@ -1,4 +1,4 @@
-"""The places of a process for streams, of which each token gets some."""
+"""The places of a process for streams, of which each token gets some, and each session of the page."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ class Places:
     """Counts the streams of an event loop."""
 
     def __init__(self, *, per_token: int, in_all: int) -> None:
-        """Take the most streams of a token, and of this process."""
+        """Take the most streams of a token or a session, and of this process."""
         self._per_token, self._in_all = per_token, in_all
-        self._of_token = Counter[str]()
+        self._of = Counter[str]()
 
     @property
     def taken(self) -> int:
         """Streams at present."""
-        return self._of_token.total()
+        return self._of.total()
 
-    def take(self, token: str, name: str) -> None:
-        """Take a place for a token of this name, to be given back by `leave`. Raises ProblemError if there is none."""
-        if self._of_token[token] >= self._per_token:
-            raise _full(429, "too_many_streams", f"the token {name} has as many streams as it may have")
+    def take(self, key: str, who: str) -> None:
+        """Take a place for who has this key, to be given back by `leave`. Raises ProblemError if there is none."""
+        if self._of[key] >= self._per_token:
+            raise _full(429, "too_many_streams", f"{who} has as many streams as it may have")
         if self.taken >= self._in_all:
             raise _full(503, "busy", "this process has as many streams as it may have")
-        self._of_token[token] += 1
+        self._of[key] += 1
 
-    def leave(self, token: str) -> None:
+    def leave(self, key: str) -> None:
         """Give a place back."""
-        self._of_token[token] -= 1
-        if not self._of_token[token]:
-            del self._of_token[token]
+        self._of[key] -= 1
+        if not self._of[key]:
+            del self._of[key]
 
 
 def _full(status: int, code: str, detail: str) -> ProblemError:

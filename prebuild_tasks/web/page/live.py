@@ -92,8 +92,8 @@ class LiveViews:
             return Response(_OVER, headers=headers.PAGE, media_type=EVENT_STREAM)
         viewer = viewer_of(visit, kind)
         await self._view(kind, viewer).check(viewer)
-        places, key = visit.door.places, visit.principal.key
-        places.take(key, visit.principal.name)
+        places, key = visit.door.places, f"session {mark}"  # no token has a space in its name
+        places.take(key, "this session")
         # Nothing is awaited from here until the response is sent, which gives the place back.
         return StreamResponse(self._chunks(visit, kind, viewer), lambda: places.leave(key), headers.PAGE)
 

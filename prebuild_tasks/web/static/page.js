@@ -134,12 +134,17 @@ function everything() {
   return [...others, ...rows];
 }
 
-function showConnection({ since, over }) {
+function showConnection({ since, over, why }) {
   const place = document.getElementById("connection");
   place.className = since || over ? "away" : "live";
-  place.textContent = over ? "Logged out. " : since ? `Disconnected since ${today.format(since)}, trying again` : "Live";
+  place.textContent = over ? "Logged out. " : since ? `Disconnected since ${today.format(since)}, trying again${why ? `: ${why}` : ""}` : "Live";
   if (over) place.append(Object.assign(document.createElement("a"), { href: location.href, textContent: "Log in again" }));
   place.hidden = false;
+}
+
+// Returns why a request was refused, as its page says it.
+function reasonOf(html) {
+  return new DOMParser().parseFromString(html, "text/html").querySelector("h1")?.textContent ?? "";
 }
 
 function watch() {
@@ -193,10 +198,12 @@ function watch() {
         tell({ since: since ??= Date.now() });
         if (source.readyState !== EventSource.CLOSED) return; // the browser tries again
         const answer = await fetch(address, { redirect: "manual", signal }).catch(() => null);
-        answer?.body?.cancel();
+        const why = answer?.status >= 400 ? reasonOf(await answer.text().catch(() => "")) : "";
+        if (answer?.ok) answer.body.cancel();
         if (signal.aborted) return;
         if (answer?.type === "opaqueredirect") tellOver();
         else timer = setTimeout(open, RETRY_MS * (0.5 + Math.random()));
+        if (why) tell({ since, why });
       };
     };
     return new Promise((done) => {

@@ -232,6 +232,15 @@ def test_a_page_says_that_its_session_has_ended(stage: Stage) -> None:
     assert stage.page.run("window.loadedOnce")
 
 
+def test_a_page_says_why_it_was_refused(stage: Stage) -> None:
+    second = stage.page.another()
+    refusal = {"status": 429, "content_type": "text/html", "body": "<h1>There are too many</h1>"}
+    second.page.route("**/live?*", lambda route: route.fulfill(**refusal))
+    stage.page.run(HIDE % "true")
+    second.open(f"{stage.url}/pools")
+    wait_until(lambda: second.run(CONNECTION).endswith("trying again: There are too many"), what="the reason")
+
+
 def test_a_pause_is_shown(stage: Stage) -> None:
     state = "document.querySelector('[data-pool=\"dev/small\"] .badge').textContent"
     pause(stage.database, "dev/small", actor="test", reason="cost")

@@ -228,3 +228,17 @@ def test_streams_are_limited_and_end_at_the_stop(service: Doors) -> None:
         assert len(retry) == 1
         assert 1000 <= int(retry[0].split()[1]) <= 5000
         wait_until(lambda: process.poll() is not None, what="the end of the process")
+
+
+def test_each_session_has_places_of_its_own(service: Doors) -> None:
+    url, _ = service.serve()
+    token = service.token()
+    with (
+        logged_in(url, token) as one,
+        logged_in(url, token) as two,
+        watching(one, "/live?kind=pools"),
+        watching(one, "/live?kind=pools"),
+        watching(two, "/live?kind=pools") as changes,
+    ):
+        assert one.get("/live?kind=pools").status_code == 429
+        assert changes.next()["all"] is True

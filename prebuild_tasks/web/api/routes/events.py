@@ -70,7 +70,7 @@ async def _stream(call: Call, selection: EventSelection, after: int | None) -> R
     # The pool has to exist within reach, and the position to be kept: the same read tells both.
     begin = await call.in_thread(lambda: _begin(call, selection, after))
     places, key = call.door.places, call.principal.key
-    places.take(key, call.principal.name)
+    places.take(key, f"the token {call.principal.name}")
     # Nothing is awaited from here until the response is sent, which gives the place back.
     return StreamResponse(_events(call, selection, begin), lambda: places.leave(key))
 
