@@ -45,10 +45,10 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_claims_are_told_also_when_the_worker_is_killed_while_it_sends(service: Service, receiver: Receiver) -> None:
-    service.run("apply", "pools.yaml")
     for name in ("worker", "builds"):
         service.start(*procfile()[name], program="celery")
     webhooks = service.start(*procfile()["webhooks"], program="celery")
+    service.run("apply", "pools.yaml")  # now that a wake-up which a busy machine loses is sent again
     service.wait_full()
     url = f"http://127.0.0.1:{receiver.server_port}/"
     verifier = Webhook(json.loads(service.run("webhook", "create", url, "--events", "claim", "--json"))["secret"])
