@@ -93,7 +93,7 @@ def test_a_pause_with_a_reason_is_in_the_history(stocked: Served, javascript: bo
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(f"Pause {POOL}?")
     page.get_by_role("button", name="Pause").click()
-    expect(page.get_by_role("status")).to_have_text("The pool is paused.")
+    expect(page.locator(".flash")).to_have_text("The pool is paused.")
     page.get_by_role("link", name="History").click()
     row = page.locator("#history tr").filter(has_text="the registry moves <today>")
     expect(row).to_contain_text("grace")
@@ -167,7 +167,7 @@ def test_a_workspace_is_released(stocked: Served, javascript: bool) -> None:
     page.get_by_role("button", name=f"Release ada/{name}").click()
     expect(page.get_by_role("main")).to_contain_text("with all files in it")
     page.get_by_role("button", name="Release").click()
-    expect(page.get_by_role("status")).to_have_text("The workspace is being deleted.")
+    expect(page.locator(".flash")).to_have_text("The workspace is being deleted.")
     [row] = stocked.doors.asked(lambda database, _: [w for w in workspaces(database) if w.owner == "ada"])
     assert (row.name, row.transition) == (name, "delete")
 
@@ -212,7 +212,7 @@ def test_a_journey_by_keyboard_alone(stocked: Served) -> None:
     page.get_by_role("heading", name=f"Pause {POOL}?").wait_for()
     tab_to(visits, "Pause")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status")).to_have_text("The pool is paused.")
+    expect(page.locator(".flash")).to_have_text("The pool is paused.")
 
 
 def focused(visits: Visitor) -> str:
