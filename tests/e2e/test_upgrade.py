@@ -161,7 +161,8 @@ def test_side_by_side_and_back(service: Service, before: Environment, redis_url:
                 time.sleep(max(began + MIX - monotonic(), 10))
             people.check()
             check_all_is_well(service)
-            wait_until(lambda: service.asked(unnumbered) == 0, timeout=PATIENCE, what="a number for each event")
+            if leaves == "old":  # workers of v0.1.0 alone number none
+                wait_until(lambda: service.asked(unnumbered) == 0, timeout=PATIENCE, what="a number for each event")
             print(f"{beats} beat: {monotonic() - began:.0f} s, {len(people.answers)} claims", flush=True)
     old_beat = start("beat", "old")
     assert ended(beat) == [0]
