@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -20,20 +20,27 @@ from tests.support.wait import wait_until
 REFUSALS = ("READONLY", "NOPERM", "NOAUTH", "MISCONF", "killed twice")
 
 
+@contextmanager
+def beside(redis: SpawnedRedis, place: Path) -> Iterator[Service]:
+    """Deploy beside a Redis, which need not run yet. Both end with the block."""
+    service = Service(place / "x" / "d", PREBUILD_REDIS_URL=redis.url, PREBUILD_RECONCILE_INTERVAL="1s")
+    service.data_dir.mkdir()
+    service.fork_celery()
+    migrate(load_settings(service.environment).resolved_database_url)
+    try:
+        yield service
+    finally:
+        service.kill()
+        redis.stop()
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[tuple[Service, SpawnedRedis]]:
     redis = SpawnedRedis(tmp_path / "redis")
     redis.spawn()
     redis.wait_ready(redis.process)
-    service = Service(tmp_path / "x" / "d", PREBUILD_REDIS_URL=redis.url, PREBUILD_RECONCILE_INTERVAL="1s")
-    service.data_dir.mkdir()
-    service.fork_celery()
-    migrate(load_settings(service.environment).resolved_database_url)
-    try:
+    with beside(redis, tmp_path) as service:
         yield service, redis
-    finally:
-        service.kill()
-        redis.stop()
 
 
 @pytest.mark.e2e
@@ -41,11 +48,7 @@ def service(tmp_path: Path) -> Iterator[tuple[Service, SpawnedRedis]]:
 def test_a_redis_that_comes_up_with_another_password_ends_a_worker_that_was_never_ready(tmp_path: Path) -> None:
     """Kombu takes refused credentials for a lost connection: a worker that found no Redis at first tried for ever."""
     redis = WithPassword(tmp_path / "redis")
-    service = Service(tmp_path / "x" / "d", PREBUILD_REDIS_URL=redis.url)
-    service.data_dir.mkdir()
-    service.fork_celery()
-    migrate(load_settings(service.environment).resolved_database_url)
-    try:
+    with beside(redis, tmp_path) as service:
         processes = [service.start(*procfile()[name], program="celery") for name in ("worker", "beat")]
         for position, process in enumerate(processes):
             wait_until(lambda at=position: "Error 2 connecting to" in service.output(at), timeout=60, what="an attempt")  # type: ignore[misc]
@@ -57,9 +60,6 @@ def test_a_redis_that_comes_up_with_another_password_ends_a_worker_that_was_neve
             assert "refused the credentials: Authentication required" in said
             assert "next: correct the user and password in PREBUILD_REDIS_URL" in said
             assert "Traceback" not in said
-    finally:
-        service.kill()
-        redis.stop()
 
 
 @pytest.mark.e2e
@@ -67,11 +67,7 @@ def test_a_redis_that_comes_up_with_another_password_ends_a_worker_that_was_neve
 def test_children_that_die_before_redis_is_there_are_replaced(tmp_path: Path) -> None:
     """Their queues stayed taken: the worker had fewer children for ever, or ended when it lost Redis again."""
     redis = SpawnedRedis(tmp_path / "redis")
-    service = Service(tmp_path / "x" / "d", PREBUILD_REDIS_URL=redis.url)
-    service.data_dir.mkdir()
-    service.fork_celery()
-    migrate(load_settings(service.environment).resolved_database_url)
-    try:
+    with beside(redis, tmp_path) as service:
         worker = psutil.Process(service.start(*procfile()["worker"], program="celery").pid)
         wait_until(lambda: "Error 2 connecting to" in service.output(0), timeout=60, what="an attempt")
         first = worker.children()
@@ -82,9 +78,6 @@ def test_children_that_die_before_redis_is_there_are_replaced(tmp_path: Path) ->
         wait_until(lambda: "ready." in service.output(0), timeout=60, what="the worker")
         wait_until(lambda: len(set(worker.children()) - set(first)) == 2, timeout=60, what="two other children")
         assert "StopIteration" not in service.output(0)
-    finally:
-        service.kill()
-        redis.stop()
 
 
 class WithPassword(SpawnedRedis):
