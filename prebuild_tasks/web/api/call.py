@@ -12,10 +12,9 @@ from starlette.responses import Response
 
 from prebuild_tasks.access import Principal
 from prebuild_tasks.bootstrap import Runtime
-from prebuild_tasks.errors import NotFoundError
-from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.invalid import invalid_values
 from prebuild_tasks.model.json_values import JsonValue
+from prebuild_tasks.web.api.admitted import AdmittedRequest
 from prebuild_tasks.web.api.etags import etag_of, matches
 from prebuild_tasks.web.api.problems import ProblemDetails, ProblemError, problem
 from prebuild_tasks.web.api.responses import encoded
@@ -32,19 +31,18 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 
-class Call:
+class Call(AdmittedRequest):
     """One request, after its token, its size and its scope were checked."""
 
     def __init__(
         self, door: Door, request: Request, operation: Operation, principal: Principal | None, content: bytes
     ) -> None:
         """Take the request with its content, and who asks."""
-        self.door, self.request, self.operation = door, request, operation
+        super().__init__(door, request)
+        self.operation = operation
         self.asking = principal
         """Who presented a token; None: the route is open, and nobody did."""
         self.content = content
-        self.follow_up = FollowUp()
-        """What is sent after the answer, also after that of an error."""
         request.state.call = self
 
     @property
@@ -59,29 +57,9 @@ class Call:
             raise RuntimeError(f"{self.operation.path} is open, and uses a principal")
         return self.asking
 
-    @property
-    def names(self) -> Mapping[str, str]:
-        """The names in the path."""
-        return {name: str(value) for name, value in self.request.path_params.items()}
-
-    def actor(self, subject: str = "") -> Actor:
-        """Return who acts, for the history, on behalf of the owner `subject` if there is one."""
-        return self.principal.acting_for(subject)
-
-    def named(self, part: str) -> str:
-        """Return a part of the path. Raises NotFoundError for one that nothing can be named."""
-        name = str(self.request.path_params[part])
-        if not name.isprintable():
-            raise NotFoundError(f"there is nothing named {name!r}")
-        return name
-
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Call a function that uses the database, in a thread."""
         return await self.door.in_thread(work, self.asking.key if self.asking else "")
-
-    def send_later(self, follow_up: FollowUp) -> None:
-        """Send a follow-up once the answer was sent."""
-        self.follow_up |= follow_up
 
     def send_now(self) -> None:
         """Send what was to be sent later, because the answer takes its time."""

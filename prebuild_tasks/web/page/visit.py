@@ -10,13 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from prebuild_tasks.access import Principal, Session, form_token
-from prebuild_tasks.errors import NotFoundError
-from prebuild_tasks.model.actors import Actor
+from prebuild_tasks.web.api.admitted import AdmittedRequest
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.page import headers
 from prebuild_tasks.web.page.kinds import Page, may_open
 from prebuild_tasks.web.page.render import Frame, NavigationItem, html_response, render_page, render_part
-from prebuild_tasks.workspaces import FollowUp
 
 T = TypeVar("T")
 DONE: Mapping[str, str] = {
@@ -36,17 +34,16 @@ DONE: Mapping[str, str] = {
 """What was done before this page, by the value of `done` in its query. Other texts are not shown."""
 
 
-class Visit:
+class Visit(AdmittedRequest):
     """One request, after its session, its origin and its scope were checked."""
 
     def __init__(
         self, door: Door, request: Request, session: Session, fields: Mapping[str, str], navigation: tuple[Page, ...]
     ) -> None:
         """Take the request with its session, and the fields of its form."""
-        self.door, self.request, self.session, self.fields = door, request, session, fields
+        super().__init__(door, request)
+        self.session, self.fields = session, fields
         self._navigation = navigation
-        self.follow_up = FollowUp()
-        """What is sent after the answer, also after that of an error."""
 
     @property
     def principal(self) -> Principal:
@@ -58,29 +55,9 @@ class Visit:
         """The query; of a name that it has twice, the last value."""
         return self.request.query_params
 
-    @property
-    def names(self) -> Mapping[str, str]:
-        """The names in the path."""
-        return {name: str(value) for name, value in self.request.path_params.items()}
-
-    def actor(self, subject: str = "") -> Actor:
-        """Return who acts, for the history, on behalf of the owner `subject` if there is one."""
-        return self.principal.acting_for(subject)
-
-    def named(self, part: str) -> str:
-        """Return a part of the path. Raises NotFoundError for one that nothing can be named."""
-        name = str(self.request.path_params[part])
-        if not name.isprintable():
-            raise NotFoundError(f"there is nothing named {name!r}")
-        return name
-
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Call a function that uses the database, in a thread."""
         return await self.door.in_thread(work, self.principal.key)
-
-    def send_later(self, follow_up: FollowUp) -> None:
-        """Send a follow-up once the answer was sent."""
-        self.follow_up |= follow_up
 
     def show(self, template: str, status: int = 200, **values: object) -> Response:
         """Answer with a page."""
