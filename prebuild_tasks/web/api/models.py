@@ -80,6 +80,7 @@ Text = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_stor
 Value = Annotated[Text, Field(json_schema_extra={"pattern": _STORABLE})]
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(json_schema_extra={"pattern": _IN_YEARS})]
 QueryNumber = Annotated[int, BeforeValidator(_plain)]
+EventNumber = Annotated[int, Field(ge=0, lt=10**18), BeforeValidator(_plain)]
 QueryInstant = Annotated[Instant, BeforeValidator(_no_number)]
 Span = Annotated[str, StringConstraints(max_length=50), AfterValidator(_duration)]
 
@@ -133,10 +134,9 @@ class BuildsQuery(PageQuery):
 class EventsQuery(Nothing):
     """Which events are read."""
 
-    after: QueryNumber | None = Field(
-        default=None, ge=0, lt=10**18,
-        description="The number of the last event that was read; 0: begin with the oldest that is kept",
-    )  # fmt: skip
+    after: EventNumber | None = Field(
+        default=None, description="The number of the last event that was read; 0: begin with the oldest that is kept"
+    )
     limit: QueryNumber = Field(default=100, ge=1, le=PAGE_MAX, description="The most events of the page")
     pool: Name = Field(default="", description="Only those about this pool, template/preset")
     owner: Name = Field(default="", description="Only those of this owner's workspaces and claims")
