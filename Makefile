@@ -45,11 +45,18 @@ install: $(VENV)/.installed ## Create .venv with the locked packages and the pro
 up: install ## Start Redis, SQLite, worker, builds and beat on this machine, and fill the example pools (ARGS="--help")
 	@$(UV_SETTINGS) && exec $(BIN)/prebuild up $(ARGS)
 
+# Tests that have a command of their own.
+OTHERS := trials or faults or deploys or docker or monitoring or browser or nginx
+
 .PHONY: test
 test: install ## Run the tests, including a few trials of the worst faults; starts its own Redis and PostgreSQL
 	@$(BIN)/python --version
-	$(BIN)/pytest -n 5 --dist loadscope -m "not timed and not trials and not faults and not deploys and not docker and not monitoring and not browser and not nginx" $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadscope -m "not (timed or house or thorough or $(OTHERS))" $(ARGS)
 	$(BIN)/pytest -m "timed and not trials and not faults" $$(grep -rl mark.timed tests --include=test_*.py) $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: ARGS selects no such test
+
+.PHONY: test-thorough
+test-thorough: install ## Run what `make test` has in short: each test on the other database, too, and every command of the docs
+	$(BIN)/pytest -n 4 --dist loadscope -m "thorough and not (timed or $(OTHERS))" $(ARGS)
 
 .PHONY: test-faults
 test-faults: install ## Test a few trials of every fault on whole deployments
@@ -117,15 +124,16 @@ bench-fleet: install ## Run the long fleet benchmark: 10,000 presets through rea
 .PHONY: test-fast
 test-fast: install ## Run the tests that need no servers (under 30 seconds)
 	@$(BIN)/python --version
-	$(BIN)/pytest -n 2 -m "not servers and not e2e and not slow and not timed and not trials and not faults and not deploys and not docker and not monitoring and not browser and not nginx" $(ARGS)
+	$(BIN)/pytest -n 2 -m "not (servers or e2e or slow or timed or house or thorough or $(OTHERS))" $(ARGS)
 
 .PHONY: check
-check: install ## Check style, types, import contracts and that no migration is missing
+check: install ## Check style, types, import contracts, the rules of tests/house, and that no migration is missing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.support.new_migration
+	$(BIN)/pytest -q -n 2 --dist loadscope tests/house
 
 .PHONY: format
 format: install ## Format, and fix what ruff can fix

@@ -19,15 +19,15 @@ import hypothesis
 import pytest
 import redis
 import structlog
-from xdist.scheduler import LoadScopeScheduling
 
 from prebuild_tasks.builds.runner import BuildRunner
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db import session_values
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.provisioners import Provisioners
-from tests.support import compiled_once, servers
+from tests.support import collection, compiled_once, servers
 from tests.support.administrator import Administrator
+from tests.support.made_once import made_once
 from tests.support.results import Missing, Recorder, load
 
 freezegun.configure(
@@ -58,7 +58,6 @@ compiled_once.install()
 gc.disable()  # until the tests are collected: what is imported for them stays until the end
 
 _OURS = ("PREBUILD_", "DATABASE_URL", "REDIS_URL", "CELERY_")
-_SERVERS = {"redis_server", "redis_url", "module_redis_url", "postgres_server", "postgres_url", "module_postgres_url"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,78 +86,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Recorder(file))
 
 
-_TOGETHER = {
-    "tests/faults/test_lock_order.py": "deployment",
-    "tests/faults/test_table.py": "deployment",
-    "tests/faults/test_poison.py": "deployment",
-    "tests/faults/test_mixed.py": "deployment",
-    "tests/faults/test_failover.py": "deployment",
-    "tests/faults/test_outages.py": "deployment",
-    "tests/faults/test_provider_outage.py": "deployment",
-    "tests/faults/test_door.py": "deployment",
-    "tests/faults/test_soak.py": "deployment",
-    "tests/e2e/test_operating.py": "workers",
-    "tests/e2e/test_workers.py": "workers",
-    "tests/faults/test_builds_workers.py": "workers",
-    "tests/journeys/test_own_template_broken_and_repaired.py": "workers",
-    "tests/journeys/test_served_process_crashes.py": "workers",
-    "tests/worker/test_beat_stop_while_sending.py": "workers",
-    "tests/worker/test_control_worker_slow_stop.py": "workers",
-    "tests/worker/test_namespaces.py": "workers",
-    "tests/e2e/test_serve.py": "up",
-    "tests/e2e/test_portal_in_javascript.py": "up",
-    "tests/e2e/test_docs_commands.py": "docs",
-    "tests/e2e/test_http_docs.py": "http docs",
-    "tests/journeys/test_machines.py": "machines",
-    "tests/e2e/test_up.py": "machines",
-    "tests/worker/test_consumer.py": "machines",
-    "tests/worker/test_app.py": "celery",
-    "tests/worker/test_flower.py": "celery",
-    "tests/worker/test_flower_tls.py": "celery",
-    "tests/cli/test_untrusted_redis.py": "celery",
-    "tests/worker/test_other_app.py": "celery",
-    "tests/db/test_failover.py": "standby",
-    "tests/messaging/test_redis_tls.py": "tls",
-    "tests/house/test_follow_ups.py": "follow-ups",
-    "tests/house/test_imports.py": "imports",
-}
-"""Files whose tests share a running process, a server of forks, or what takes seconds to make.
-
-With several test processes, one of them runs all of a file.
-"""
-
-
-class Together(LoadScopeScheduling):
-    """Distributes each test by itself, except those that share something.
-
-    xdist's own groups rename nodes, which pytest 9.2 no longer allows: each process started its own deployment.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        if self.config.getoption("--fault-results"):
-            return nodeid  # takes hours, mostly waiting, so each test process has its own deployment
-        return _TOGETHER.get(nodeid.partition("::")[0], nodeid)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
-    return Together(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> collection.Together:
+    return collection.Together(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests that need a server, by their fixtures, or wait, by their file; `make test-fast` leaves both out."""
-    for item in items:
-        names = set(getattr(item, "fixturenames", ()))
-        parameters = getattr(getattr(item, "callspec", None), "params", {})
-        # The SQLite variant of a test does not need a server.
-        if names & _SERVERS or parameters.get("database_url") == "postgresql":
-            item.add_marker("servers")
-        if item.path.parent.name in ("provisioners", "faults") or item.path.name.startswith("test_runner"):
-            item.add_marker("slow")
-    # Tests that start processes or wait begin first: at the end, they would run alone. Those that share the deployment
-    # of the fault table follow each other, or each part would start its own.
-    items.sort(key=lambda item: not any(map(item.get_closest_marker, ("e2e", "slow"))))
-    items.sort(key=lambda item: "deployment" not in getattr(item, "fixturenames", ()))
-    items.sort(key=lambda item: item.path.name not in ("test_upgrade.py", "test_consumer_outages.py"))
+    """Mark the tests, and put them in order."""
+    collection.mark(items)
+    collection.put_in_order(items)
     if file := config.getoption("--fault-results"):
         seen = load(file)
         items.sort(key=lambda item: -seen[item.nodeid].seconds if item.nodeid in seen else -inf)
@@ -173,9 +108,13 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    _clean(monkeypatch)
+
+
+def _clean(environment: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(_OURS):
-            monkeypatch.delenv(name)
+            environment.delenv(name)
 
 
 @pytest.fixture(autouse=True)
@@ -214,12 +153,19 @@ def _empty(server: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    with servers.postgres_server() as url:
-        with Administrator(url) as administrator:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with servers.restartable_postgres(data=made_once(tmp_path_factory, "postgres", _make_cluster)) as server:
+        yield server.url
+
+
+def _make_cluster(path: Path) -> None:
+    """Make the data of a cluster that has the database `migrated`."""
+    with servers.restartable_postgres() as server:
+        with Administrator(server.url) as administrator:
             administrator.copy("template0", "migrated")
-        servers.migrate(url.format("migrated"))
-        yield url
+        servers.migrate(server.url.format("migrated"))
+        server.stop()
+        servers.copy_cluster(server.data, path)
 
 
 @pytest.fixture(scope="session")
@@ -243,9 +189,7 @@ def module_postgres_url(administrator: Administrator) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    servers.migrate(f"sqlite:///{path}")
-    return path
+    return made_once(tmp_path_factory, "sqlite.db", lambda path: servers.migrate(f"sqlite:///{path}"))
 
 
 @pytest.fixture(scope="session")
@@ -283,9 +227,17 @@ def patient_database(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iter
     database.close()
 
 
+@pytest.fixture(scope="session")
+def default_settings() -> Settings:
+    """Return settings that were read once: that takes as long as many a test."""
+    with pytest.MonkeyPatch.context() as environment:
+        _clean(environment)
+        return Settings(host="here")
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data", host="here")
+def settings(default_settings: Settings, tmp_path: Path) -> Settings:
+    return default_settings.model_copy(update={"data_dir": tmp_path / "data"})
 
 
 @pytest.fixture

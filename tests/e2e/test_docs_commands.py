@@ -157,6 +157,7 @@ def test_the_commands_of_getting_started(service: Service, shell: Callable[[str]
     assert left == ["git clone", "make install", "export PATH", "prebuild up --flower"]
 
 
+@pytest.mark.thorough
 def test_the_commands_of_the_readme(service: Service, shell: Callable[[str], tuple[int, str]]) -> None:
     left = follow(README, shell, service)
     assert left == ["make up", "make test", "make up", "export PATH", "FLOWER_BASIC_AUTH", "honcho start"]
@@ -165,6 +166,7 @@ def test_the_commands_of_the_readme(service: Service, shell: Callable[[str], tup
     _until_up_says(output, service)
 
 
+@pytest.mark.thorough
 def test_the_portals_recipe(service: Service, shell: Callable[[str], tuple[int, str]]) -> None:
     [recipe] = blocks(ADOPTING, "python")
     portal: dict[str, Any] = {}
@@ -185,6 +187,7 @@ def test_the_portals_recipe(service: Service, shell: Callable[[str], tuple[int, 
         portal["client"].close()
 
 
+@pytest.mark.thorough
 def test_the_example_of_the_python_api(service: Service, shell: Callable[[str], tuple[int, str]]) -> None:
     """Run the page's example with this service's URLs."""
     [example] = blocks(PYTHON_API, "python")

@@ -23,7 +23,7 @@ from tests.support.pages import anchors, commands
 from tests.support.service import ROOT, Service
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.thorough, pytest.mark.timeout(400)]
 
 PAGE = (ROOT / "docs/http.md").read_text()
 PORT = "8300"

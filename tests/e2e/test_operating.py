@@ -11,7 +11,7 @@ import pytest
 from tests.support.service import Service, deployed, procfile
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.thorough, pytest.mark.timeout(400)]
 
 POOLS = """
 schema: 1

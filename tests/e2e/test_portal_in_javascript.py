@@ -21,7 +21,7 @@ from tests.support.pages import blocks
 from tests.support.service import ROOT, Service
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.thorough, pytest.mark.timeout(240)]
 NODE_MIN = 18
 SCRIPT = """
 import { openWorkspace, closeWorkspace } from "./portal.mjs";

@@ -13,7 +13,7 @@ import pytest
 from tests.support.service import Service
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.thorough, pytest.mark.timeout(240)]
 
 
 def test_up_serves_the_api_and_keeps_a_token_for_its_owner(up: Service) -> None:

@@ -20,7 +20,7 @@ from tests.support.receiver import Handler, Receiver
 from tests.support.service import Service, deployed, procfile
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.thorough, pytest.mark.timeout(240)]
 
 POOLS = """
 schema: 1

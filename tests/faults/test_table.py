@@ -1,8 +1,8 @@
 """The fault table, rows 1 to 11: faults injected into real workers, beats, Redis and PostgreSQL.
 
 Each row is a number of trials under load. A sampler checks the invariants all the time; at the end, everything must
-be as desired again without help. `make test-faults` runs a few trials of each row, `make test` those of rows 1, 3 and
-5, and `make faults` all of them.
+be as desired again without help. `make test-faults` runs a few trials of each row, `make test` those of row 1, and
+`make faults` all of them.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def test_row_2_frozen_past_the_lock(deployment: Cluster, chance: random.Random, 
     report(f"{count} frozen, {load.hits} claims")
 
 
+@pytest.mark.trials
 @trials(3, 100)
 def test_row_3_redis_dies_and_forgets(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     times, down = [], 0
@@ -110,6 +111,7 @@ def test_row_4_redis_is_a_black_hole(deployment: Cluster, chance: random.Random,
     report(f"{count} times, consuming again after at most {max(times):.1f} s, {len(latencies)} claims, p99 {p99:.3f} s")
 
 
+@pytest.mark.trials
 @trials(3, 100)
 def test_row_5_postgresql_restarts(deployment: Cluster, chance: random.Random, report: Report, count: int) -> None:
     load = deployment.load(chance)

@@ -139,7 +139,11 @@ def test_no_creation_is_announced_before_the_turn_that_stores_the_hard_limit(
 
 @pytest.mark.parametrize(
     ("organization", "everywhere"),
-    [("max_builds_in_flight: 4", 0), ("max_workspaces: 9", 0), ("max_builds_in_flight: 6, max_workspaces: 11", 5)],
+    [
+        ("max_builds_in_flight: 4", 0),
+        pytest.param("max_workspaces: 9", 0, marks=pytest.mark.thorough),
+        pytest.param("max_builds_in_flight: 6, max_workspaces: 11", 5, marks=pytest.mark.thorough),
+    ],
 )
 def test_among_pools_that_share_limits(
     database: Database, settings: Settings, organization: str, everywhere: int

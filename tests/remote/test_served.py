@@ -25,7 +25,7 @@ from tests.support.door import FULL, NONE, Doors, doors
 from tests.support.servers import PostgresServer, migrate, restartable_postgres
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.thorough, pytest.mark.timeout(180)]
 DEADLINE = 60.0
 
 

@@ -101,7 +101,9 @@ LONG = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 
 @pytest.mark.parametrize(
-    ("presets", "buried"), [(200, 200), pytest.param(10_000, 100, marks=LONG)], ids=["small", "a million"]
+    ("presets", "buried"),
+    [pytest.param(200, 200, marks=pytest.mark.thorough), pytest.param(10_000, 100, marks=LONG)],
+    ids=["small", "a million"],
 )
 def test_history_costs_what_lives_nothing(postgres_url: str, settings: Settings, presets: int, buried: int) -> None:
     """200 x 10 live and 40,000 deleted workspaces; in the long form 100,000 live and 1,000,000 deleted."""

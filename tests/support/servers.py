@@ -70,10 +70,7 @@ class PostgresServer:
         self.url = f"postgresql+psycopg://postgres@/{{}}?host={directory}"
         self.socket = directory / ".s.PGSQL.5432"
         if data:
-            shutil.copytree(data, self.data, symlinks=True)
-            owner = data.stat()
-            for path in (self.data, *self.data.rglob("*")):
-                shutil.chown(path, owner.st_uid, owner.st_gid)
+            copy_cluster(data, self.data)
             return
         initdb = [str(self._binaries / "initdb"), "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
         done = subprocess.run(
@@ -103,6 +100,11 @@ class PostgresServer:
             )  # fmt: skip
         return self.process
 
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it, and wait until it has ended."""
+        self.process.send_signal(how)
+        self.process.wait(_RESTART_GRACE)
+
     @property
     def log(self) -> str:
         """Return everything it has logged."""
@@ -114,18 +116,30 @@ class PostgresServer:
 
     def restart(self, how: signal.Signals) -> None:
         """Stop it (SIGINT: fast; SIGQUIT: immediate, as in a crash), and start it again."""
-        self.process.send_signal(how)
-        self.process.wait(_RESTART_GRACE)
+        self.stop(how)
         self.start()
         self.wait_ready()
 
 
+def copy_cluster(data: Path, target: Path) -> None:
+    """Copy the data of a server that is stopped, with its owner."""
+    shutil.copytree(data, target, symlinks=True)
+    owner = data.stat()
+    for path in (target, *target.rglob("*")):
+        shutil.chown(path, owner.st_uid, owner.st_gid)
+
+
 @contextmanager
-def restartable_postgres(options: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
-    """Run PostgreSQL for as long as the block lasts, and yield its handle; `options` override the tests' settings."""
+def restartable_postgres(
+    options: Mapping[str, str] | None = None, data: Path | None = None
+) -> Iterator[PostgresServer]:
+    """Run PostgreSQL for as long as the block lasts, and yield its handle.
+
+    `options` override the tests' settings; it begins with a copy of `data` instead of a new cluster.
+    """
     who = unprivileged()
     with directory_in_memory("pt-pg-", who) as directory:
-        server = PostgresServer(directory, who)
+        server = PostgresServer(directory, who, data)
         server.options.update(options or {})
         with guarded(server.start(), directory, signal.SIGQUIT, lambda: server.process):
             server.wait_ready()

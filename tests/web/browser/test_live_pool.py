@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from prebuild_tasks.access.types import Scope
 from prebuild_tasks.pools.operations import pause, resume
 from tests.support.chromium import Visitor
 from tests.support.door import FULL
 from tests.support.wait import wait_until
 from tests.web.browser.served import Served
+
+pytestmark = pytest.mark.browser
 
 WHY = "document.getElementById('pool-why').textContent"
 CONNECTION = "document.getElementById('connection')?.textContent ?? ''"

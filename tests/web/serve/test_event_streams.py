@@ -197,6 +197,7 @@ def test_places_are_limited_and_given_back(tmp_path: Path, postgres_url: str) ->
             wait_until(lambda: streams(two) == 0, what="no stream")
 
 
+@pytest.mark.thorough
 def test_a_client_that_takes_nothing_is_cut_and_the_others_go_on(service: Doors) -> None:
     url, process = service.serve()
     text = token(service)

@@ -20,7 +20,7 @@ from tests.support.balancer import Balancer
 from tests.support.door import FULL, NONE, doors, portal, word
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.thorough, pytest.mark.timeout(120)]
 STOCK = 200
 
 

@@ -18,7 +18,7 @@ from prebuild_tasks.web.serve.measures import DIRECTORY
 from tests.support.door import FULL, NONE, doors, portal
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.thorough, pytest.mark.timeout(120)]
 Counts = Mapping[tuple[str, ...], float]
 
 
