@@ -45,18 +45,20 @@ install: $(VENV)/.installed ## Create .venv with the locked packages and the pro
 up: install ## Start Redis, SQLite, worker, builds and beat on this machine, and fill the example pools (ARGS="--help")
 	@$(UV_SETTINGS) && exec $(BIN)/prebuild up $(ARGS)
 
-# Tests that have a command of their own.
+# Files of tests that run by themselves, and tests that have a command of their own.
+TIMED := $$(grep -rl mark.timed tests --include=test_*.py)
 OTHERS := trials or faults or deploys or docker or monitoring or browser or nginx
 
 .PHONY: test
 test: install ## Run the tests, including a few trials of the worst faults; starts its own Redis and PostgreSQL
 	@$(BIN)/python --version
-	$(BIN)/pytest -n 4 --dist loadscope -m "not (timed or house or thorough or $(OTHERS))" $(ARGS)
-	$(BIN)/pytest -m "timed and not trials and not faults" $$(grep -rl mark.timed tests --include=test_*.py) $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: ARGS selects no such test
+	$(BIN)/pytest -n 5 --dist loadscope -m "not (timed or house or thorough or $(OTHERS))" $(ARGS)
+	$(BIN)/pytest -m "timed and not (thorough or $(OTHERS))" $(TIMED) $(ARGS) $(if $(ARGS),|| [ $$? = 5 ]) # 5: ARGS selects no such test
 
 .PHONY: test-thorough
 test-thorough: install ## Run what `make test` has in short: each test on the other database, too, and every command of the docs
-	$(BIN)/pytest -n 4 --dist loadscope -m "thorough and not (timed or $(OTHERS))" $(ARGS)
+	$(BIN)/pytest -n 5 --dist loadscope -m "thorough and not (timed or $(OTHERS))" $(ARGS)
+	$(BIN)/pytest -m "timed and thorough and not ($(OTHERS))" $(TIMED) $(ARGS) $(if $(ARGS),|| [ $$? = 5 ])
 
 .PHONY: test-faults
 test-faults: install ## Test a few trials of every fault on whole deployments

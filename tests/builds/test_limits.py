@@ -83,6 +83,7 @@ def test_what_is_never_ready_counts_as_failed_and_is_deleted(
     assert audit(database, settings, Provisioners(settings)) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "database_url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.faults)], indirect=True
 )

@@ -135,6 +135,7 @@ def _shown(run: Callable[[str], tuple[int, str]], form: str) -> tuple[int, str]:
     return varied((code, text)) if form.startswith("explain") else (code, text)
 
 
+@pytest.mark.thorough
 def test_what_reads(database: Database, settings: Settings, shell: Shell) -> None:
     declare(database, settings, 1)
     turn(database, settings)
@@ -154,6 +155,7 @@ def test_what_reads(database: Database, settings: Settings, shell: Shell) -> Non
     assert differ == [], "\n".join(map(str, differ))
 
 
+@pytest.mark.thorough
 def test_what_writes(database: Database, settings: Settings, shell: Shell) -> None:
     two_have_one(database, settings)
     delivery = two_webhooks(shell)

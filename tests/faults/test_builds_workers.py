@@ -146,6 +146,7 @@ def test_a_free_worker_takes_what_waits_in_another_and_what_it_leaves(
 
 
 @pytest.mark.timed
+@pytest.mark.thorough
 def test_many_builds_take_hardly_longer_than_they_must(
     tmp_path: Path, postgres_url: str, redis_url: str, report: Report
 ) -> None:

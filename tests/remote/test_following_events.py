@@ -86,6 +86,7 @@ def change(service: Doors, number: int) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(120)
+@pytest.mark.thorough
 def test_a_process_that_is_replaced_loses_nothing(tmp_path: Path, postgres_url: str) -> None:
     heard: Queue[Event | PrebuildError] = Queue()
     with doors(tmp_path, postgres_url) as service:

@@ -13,9 +13,6 @@ from xdist.scheduler import LoadScopeScheduling
 _TESTS = Path(__file__).parents[1]
 _SERVERS = {"redis_server", "redis_url", "module_redis_url", "postgres_server", "postgres_url", "module_postgres_url"}
 _DATABASES = ("sqlite", "postgresql")
-_ON_BOTH = {"claims"}
-"""Directories whose tests run on both databases in `make test`. Any other test that has a database runs there on one,
-and on the other one in `make test-thorough`."""
 
 
 def _variants_for_later(items: list[pytest.Item]) -> Iterator[pytest.Item]:
@@ -23,7 +20,7 @@ def _variants_for_later(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     pairs = defaultdict[str, dict[str, pytest.Item]](dict)
     for item in items:
         kind = _database(item)
-        if kind in _DATABASES and _directory(item) not in _ON_BOTH:
+        if kind in _DATABASES:
             pairs[item.nodeid.replace(kind, "")][kind] = item
     for name, pair in pairs.items():
         if len(pair) == len(_DATABASES):  # which of them depends on nothing but the name

@@ -152,6 +152,7 @@ def end(kind: str, redis: SpawnedRedis) -> None:
 @pytest.mark.e2e
 @pytest.mark.servers
 @pytest.mark.timeout(240)
+@pytest.mark.thorough
 def test_a_worker_and_a_beat_outlive_whatever_redis_answers(service: tuple[Service, SpawnedRedis]) -> None:
     it, redis = service
     with redis_py.Redis.from_url(redis.url) as client:

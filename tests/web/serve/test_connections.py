@@ -74,6 +74,7 @@ def gauges(client: httpx.Client) -> list[float]:
     return [float(line.rpartition(" ")[2]) for line in lines if line.startswith("prebuild_http_connections_")]
 
 
+@pytest.mark.thorough
 def test_requests_that_are_aborted_leave_nothing_behind(tmp_path: Path, postgres_url: str) -> None:
     with doors(tmp_path, postgres_url, PREBUILD_SERVE_CONNECTIONS=str(CONNECTIONS)) as service:
         service.stock(60)

@@ -55,6 +55,7 @@ def test_no_answer_waits_for_a_redis_that_hangs(tmp_path: Path, postgres_url: st
 
 
 @pytest.mark.timed
+@pytest.mark.thorough
 def test_a_redis_that_hangs_holds_no_claim_up(tmp_path: Path, postgres_url: str) -> None:
     """What asks Redis for a turn, or who has one, waits for it; nothing else waits for that."""
     with black_hole() as hole, doors(tmp_path, postgres_url, hole) as service, ThreadPoolExecutor(30) as pool:
@@ -81,6 +82,7 @@ def is_away(answer: httpx.Response) -> bool:
     return answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0 and "detail" in answer.json()
 
 
+@pytest.mark.thorough
 def test_postgresql_away_and_back(tmp_path: Path) -> None:
     with restartable_postgres() as server, Proxy(server.socket).run() as proxy, ThreadPoolExecutor() as pool:
         migrate(server.url.format("postgres"))
