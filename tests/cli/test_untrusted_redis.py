@@ -109,6 +109,7 @@ def test_no_part_of_celery_connects(settings: Settings, tls: TlsRedis, query: st
         assert connections(client) == before
 
 
+@pytest.mark.thorough
 def test_no_command_of_celery_connects(tls: TlsRedis, tmp_path: Path) -> None:
     with tls.client() as client:
         before = connections(client)

@@ -72,6 +72,7 @@ def run(place: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_each_result_is_written_and_missing_goes_on(project: Path) -> None:
     file, head = project / "faults.json", git(project, "rev-parse", "--short=10", "HEAD")
     (project / "broken").touch()
@@ -92,6 +93,7 @@ def test_each_result_is_written_and_missing_goes_on(project: Path) -> None:
     assert "3 deselected" in run(project, "missing")[1]
 
 
+@pytest.mark.thorough
 def test_a_change_of_the_code_makes_everything_missing(project: Path) -> None:
     file = project / "faults.json"
     run(project)
@@ -103,6 +105,7 @@ def test_a_change_of_the_code_makes_everything_missing(project: Path) -> None:
     assert {result.commit for result in load(file).values()} == {head}
 
 
+@pytest.mark.thorough
 def test_without_a_repository_nothing_can_be_missing(project: Path) -> None:
     for path in sorted((project / ".git").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
@@ -174,6 +177,7 @@ def pytest_configure(config):
 """
 
 
+@pytest.mark.thorough
 def test_several_test_processes_leave_out_the_same_tests(project: Path) -> None:
     (project / "conftest.py").write_text(IN_EVERY_PROCESS)
     (project / "broken").touch()

@@ -18,6 +18,7 @@ from tests.support.servers import migrate, restartable_postgres
 from tests.support.standby import asked, with_standby
 
 
+@pytest.mark.thorough
 def test_it_reads_no_standby(tmp_path: Path) -> None:
     """Row 17 failed for it: the name of a primary leads to a standby for some seconds after a failover."""
     with restartable_postgres() as primary, with_standby(primary) as pair, Proxy(pair.standby.socket).run() as name:

@@ -29,7 +29,14 @@ def waiting(redis: SpawnedRedis) -> int:
         return int(client.llen(EVENTS))  # type: ignore[arg-type]  # not asynchronous
 
 
-@pytest.mark.parametrize("query", ["", "?ssl_cert_reqs=required", "?ssl_ca_certs={place}/other.pem"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        pytest.param("?ssl_cert_reqs=required", marks=pytest.mark.thorough),
+        pytest.param("?ssl_ca_certs={place}/other.pem", marks=pytest.mark.thorough),
+    ],
+)
 def test_an_unknown_authority_is_refused_by_every_part(server: TlsRedis, query: str) -> None:
     """With the plain URL, the publisher of commands and of Client verified nothing."""
     url, place, redis = server

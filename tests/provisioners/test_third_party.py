@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.service import BIN
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +31,7 @@ here.close()
 """
 
 
+@pytest.mark.thorough
 def test_an_installed_provisioner_is_applied_and_built_with(tmp_path: Path) -> None:
     target = tmp_path / "installed"
     environment = {
