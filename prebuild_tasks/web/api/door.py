@@ -185,7 +185,7 @@ class Door:
             self._noting = asyncio.create_task(self._note_watched(session_ids))
 
     async def _note_watched(self, session_ids: Collection[str]) -> None:
-        """Note that sessions are in use. It may wait for a thread and for the database; the looks do not wait for it."""
+        """Note that sessions are in use. It may wait for a thread and for the database, and no look waits for it."""
         try:
             await self.in_thread(partial(self.sessions.note_watched, session_ids))
         except PrebuildError as error:
