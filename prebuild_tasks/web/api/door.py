@@ -57,7 +57,7 @@ class DoorOptions(Protocol):
 
     @property
     def streams_per_token(self) -> int:
-        """The most of them for one token."""
+        """The most of them for one token, and for one session of the page."""
 
     @property
     def metrics_open(self) -> bool:
