@@ -60,7 +60,7 @@ class _Row:
 
     @property
     def name(self) -> str:
-        """What it is about."""
+        """The name of the pool, or of the total."""
         return self.cells[0].text
 
 

@@ -25,7 +25,7 @@ _ROLES = ("worker", "builds", "beat")
 
 @dataclass(frozen=True, slots=True)
 class HealthView:
-    """What was found, and which parts answered."""
+    """The findings, and which parts answered."""
 
     root: str
     """Begins every path."""
@@ -35,7 +35,7 @@ class HealthView:
 
     @property
     def redis(self) -> RedisFact | None:
-        """What Redis told; None: it did not answer."""
+        """The answer of Redis; None: it gave none."""
         return self.facts.redis if isinstance(self.facts.redis, RedisFact) else None
 
     @property
