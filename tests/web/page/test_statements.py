@@ -51,8 +51,9 @@ def grow(database: Database, settings: Settings, numbers: range) -> None:
         for change in (pause, resume):
             change(database, "dev-0/empty", actor="test")
         write_output(database, number)
-    for number in numbers:  # after the others, because `fill` ends all builds
-        claim(database, ClaimRequest(owner=f"waiting-{number}", presets=["dev-0/full"], wait=True))
+    for number in range(numbers.stop):  # anew, because `fill` ends all builds, and so all waits
+        owner = f"waiting-{number}-of-{numbers.stop}"
+        claim(database, ClaimRequest(owner=owner, presets=["dev-0/full"], wait=True))
 
 
 def write_output(database: Database, number: int) -> None:
