@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import event, select
 
-from prebuild_tasks import clock
 from prebuild_tasks.access.rules import digest
 from prebuild_tasks.access.session_ids import form_token, is_form_token
 from prebuild_tasks.access.sessions import PageSessions, Session, new_login_code
@@ -19,35 +16,9 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.retention.run import prune
+from tests.support.moving_time import Time
 
 HOUR = 3600.0
-
-
-class Time:
-    """The process's clock and the database's, which tests move."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def now(self) -> datetime:
-        return datetime(2026, 7, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
-
-
-@pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    time = Time()
-    monkeypatch.setattr(clock, "monotonic", time.monotonic)
-    return time
-
-
-@pytest.fixture
-def timed(database_url: str, time: Time) -> Iterator[Database]:
-    database = Database(database_url, clock=time.now)
-    yield database
-    database.close()
 
 
 @pytest.fixture
