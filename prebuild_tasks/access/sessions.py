@@ -5,7 +5,7 @@ A session acts as its token, with what that may do at the moment, and ends with 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -28,6 +28,8 @@ IDLE = timedelta(hours=8)
 """A session that was not used for so long has ended."""
 LASTS = timedelta(hours=24)
 CODE_LASTS = timedelta(minutes=10)
+WATCHED_NOTED_EVERY = timedelta(minutes=5)
+"""Time between two writes of the use of a session that is watched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,22 @@ class PageSessions:
         key = digest(session_id)
         principal = self._principals.get(key, within)
         if principal is None:
-            principal = self._read([key])[key]
+            asked_at = clock.monotonic()
+            principal = self._remember(key, self._read([key]).get(key), asked_at)
         return Session(session_id, principal) if isinstance(principal, Principal) else None
 
-    def refresh(self, session_ids: Collection[str]) -> None:
-        """Look all of these sessions up by one statement, for those who ask next."""
-        self._read({digest(session_id) for session_id in session_ids if is_session_id(session_id)})
+    def refresh(self, session_ids: Collection[str]) -> bool:
+        """Look all of these sessions up by one statement, for those who ask next.
+
+        Returns whether `note_watched` would write for one of them.
+        """
+        keys = {digest(session_id) for session_id in session_ids if is_session_id(session_id)}
+        asked_at = clock.monotonic()
+        stored = self._read(keys)
+        for key in keys:
+            self._remember(key, stored.get(key), asked_at)
+        going_on = (session for session in stored.values() if _left(session) > 0)
+        return any(session.now - session.last_seen_at >= WATCHED_NOTED_EVERY for session in going_on)
 
     def remembered(self, session_id: str, within: float = CACHED_S) -> Session | None:
         """Return a session that was looked up just now, without a read; None: it was not, or has ended."""
@@ -125,12 +137,23 @@ class PageSessions:
             self._noted.give_back(key)
             log.warning("session_use_not_noted", token=session.principal.name, error=str(error))
 
-    def _read(self, keys: Collection[str]) -> dict[str, Principal | bool]:
-        """Read sessions by one statement, and remember them."""
-        asked_at = clock.monotonic()
+    def note_watched(self, session_ids: Collection[str]) -> None:
+        """Write by one statement that those of the sessions are in use for which that was written minutes ago.
+
+        One that has ended meanwhile stays so. A failure is logged, and the next call writes it.
+        """
+        keys, table = {digest(session_id) for session_id in session_ids}, m.PageSession
+        try:
+            with self._database.write() as connection:
+                now = self._database.now(connection)
+                is_due = (table.last_seen_at <= now - WATCHED_NOTED_EVERY, table.last_seen_at > now - IDLE)
+                connection.execute(update(table).where(table.digest.in_(keys), *is_due).values(last_seen_at=now))
+        except PrebuildError as error:
+            log.warning("session_use_not_noted", sessions=len(keys), error=str(error))
+
+    def _read(self, keys: Collection[str]) -> Mapping[str, StoredSession]:
         with self._database.read() as connection:
-            stored = read_sessions(connection, keys, self._database.now_column())
-        return {key: self._remember(key, stored.get(key), asked_at) for key in keys}
+            return read_sessions(connection, keys, self._database.now_column())
 
     def _remember(self, key: str, stored: StoredSession | None, asked_at: float) -> Principal | bool:
         principal = None if stored is None else principal_of(stored.token)

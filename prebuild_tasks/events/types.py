@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from prebuild_tasks.access import EVERYTHING, Principal, Reach, Scope
+from prebuild_tasks.access import EVERYTHING, Reach, Scope
 from prebuild_tasks.model.event_kinds import EventKind
 from prebuild_tasks.model.json_values import JsonObject
 from prebuild_tasks.model.names import PoolName
@@ -44,6 +44,15 @@ class LoggedEvent(NamedTuple):
     """Whether it is about every pool, as the pause of the whole installation is."""
 
 
+class Reader(Protocol):
+    """Whoever reads events, with what they may see."""
+
+    @property
+    def reach(self) -> Reach: ...
+    @property
+    def scope(self) -> Scope: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
     """Who reads events; those who see the same events are equal."""
@@ -53,9 +62,9 @@ class Listener:
     """Whether events about tokens are shown, which need scope `admin`."""
 
     @classmethod
-    def of(cls, principal: Principal) -> Listener:
-        """Return the listener that a principal is."""
-        return cls(principal.reach, principal.scope.allows(Scope.ADMIN))
+    def of(cls, reader: Reader) -> Listener:
+        """Return the listener that a principal is, or whoever sees the same."""
+        return cls(reader.reach, reader.scope.allows(Scope.ADMIN))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

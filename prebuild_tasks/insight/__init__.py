@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.doctor.ask_api import check_api
     from prebuild_tasks.insight.doctor.examine import examine
     from prebuild_tasks.insight.doctor.facts import Examination, RedisFact
-    from prebuild_tasks.insight.doctor.findings import Symptom
+    from prebuild_tasks.insight.doctor.findings import Finding, Symptom
     from prebuild_tasks.insight.doctor.roles import check_role
     from prebuild_tasks.insight.doctor.rules import diagnose
     from prebuild_tasks.insight.explain.gather import Explained, explain_preset, look_at_turn
@@ -75,6 +75,7 @@ __all__ = [
     "Explained",
     "Exporter",
     "Figures",
+    "Finding",
     "HistoryEvent",
     "ListedEvent",
     "ListedPool",
@@ -165,7 +166,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "Examination",
                 "RedisFact",
             ),
-            "doctor.findings": ("Symptom",),
+            "doctor.findings": ("Finding", "Symptom"),
             "doctor.roles": ("check_role",),
             "doctor.rules": ("diagnose",),
             "explain.gather": (

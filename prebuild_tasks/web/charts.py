@@ -12,6 +12,7 @@ from math import ceil, floor, log10
 from markupsafe import Markup, escape
 
 from prebuild_tasks.insight import DAYS, SizeSpan
+from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.model.text import cut_names, number
 
 WIDTH, _HEIGHT = 720, 220
@@ -132,13 +133,14 @@ def bar_chart(bars: Sequence[tuple[str, float, str]], what: str) -> Markup:
     most = max((value for _, value, _ in bars), default=0)
     if not most:
         return empty("No prebuild was idle in this period.")
-    left = 10 + min(300, max(len(name) for name, _, _ in bars) * 8)
-    parts, labels = [], cut_names([name for name, _, _ in bars], _LABEL)
-    for row, (name, value, value_label) in enumerate(bars):
+    names = [escaped(name) for name, _, _ in bars]
+    left = 10 + min(300, max(map(len, names)) * 8)
+    parts, labels = [], cut_names(names, _LABEL)
+    for row, (_, value, value_label) in enumerate(bars):
         y = row * _BAR_SPACE + 6
         length = max((WIDTH - left - 140) * value / most, 1)
         middle = y + _BAR * 0.72
-        label = f"<title>{escape(name)}</title>{escape(labels[row])}"
+        label = f"<title>{escape(names[row])}</title>{escape(labels[row])}"
         parts += [
             f'<text class="name" x="{left - 10}" y="{middle:.0f}" text-anchor="end">{label}</text>',
             f'<rect class="hit" x="{left}" y="{y}" width="{length:.1f}" height="{_BAR}" rx="4"/>',

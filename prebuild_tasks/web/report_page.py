@@ -58,6 +58,11 @@ class _Row:
     """The CSS class of the row."""
     cells: Sequence[_Cell]
 
+    @property
+    def name(self) -> str:
+        """The name of the pool, or of the total."""
+        return self.cells[0].text
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportContent:
@@ -71,6 +76,11 @@ class ReportContent:
     advice: Sequence[_Advice]
     headings: Sequence[str]
     rows: Sequence[_Row]
+
+    @property
+    def has_pools(self) -> bool:
+        """Whether there is a row beside that of the total."""
+        return len(self.rows) > 1
 
     @property
     def period(self) -> str:

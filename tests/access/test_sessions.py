@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import event, select
 
-from prebuild_tasks import clock
 from prebuild_tasks.access.rules import digest
 from prebuild_tasks.access.session_ids import form_token, is_form_token
 from prebuild_tasks.access.sessions import PageSessions, Session, new_login_code
@@ -19,35 +16,9 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.upkeep.retention.run import prune
+from tests.support.moving_time import Time
 
 HOUR = 3600.0
-
-
-class Time:
-    """The process's clock and the database's, which tests move."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def now(self) -> datetime:
-        return datetime(2026, 7, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
-
-
-@pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    time = Time()
-    monkeypatch.setattr(clock, "monotonic", time.monotonic)
-    return time
-
-
-@pytest.fixture
-def timed(database_url: str, time: Time) -> Iterator[Database]:
-    database = Database(database_url, clock=time.now)
-    yield database
-    database.close()
 
 
 @pytest.fixture
@@ -126,6 +97,56 @@ def test_a_session_in_use_ends_after_a_day(timed: Database, time: Time, reader: 
     assert sessions.find(session_id)
     time.seconds += 1
     assert sessions.find(session_id) is None
+
+
+def watch(sessions: PageSessions, *session_ids: str) -> list[bool]:
+    """Look at sessions as their streams do. Returns whether each goes on."""
+    if sessions.refresh(session_ids):
+        sessions.note_watched(session_ids)
+    return [sessions.remembered(session_id) is not None for session_id in session_ids]
+
+
+def test_a_session_that_is_watched_is_in_use_until_the_day_is_over(
+    timed: Database, time: Time, reader: NewToken
+) -> None:
+    sessions, other = PageSessions(timed), PageSessions(timed)
+    seen, unseen = sessions.begin(reader.view.id), sessions.begin(reader.view.id)
+    for _ in range(9 * 60):
+        time.seconds += 60
+        assert watch(sessions, seen) == [True]
+    assert names(other.find(seen), other.find(unseen)) == ["reader", None]
+    assert watch(sessions, seen, unseen) == [True, False], "a look brings none back"
+    time.seconds += 7 * HOUR
+    assert watch(sessions, seen) == [True]
+    time.seconds += 8 * HOUR - 1
+    assert names(sessions.find(seen)) == ["reader"]
+    time.seconds += 1
+    assert watch(sessions, seen) == [False]
+
+
+def test_a_session_that_is_no_longer_watched_ends_after_eight_hours(
+    timed: Database, time: Time, reader: NewToken
+) -> None:
+    sessions = PageSessions(timed)
+    session_id = sessions.begin(reader.view.id)
+    time.seconds += HOUR
+    assert watch(sessions, session_id) == [True]
+    time.seconds += 8 * HOUR
+    assert watch(sessions, session_id) == [False]
+
+
+def test_that_sessions_are_watched_is_written_by_one_statement_in_minutes(
+    timed: Database, time: Time, reader: NewToken
+) -> None:
+    sessions, other = PageSessions(timed), PageSessions(timed)
+    ids = [sessions.begin(reader.view.id) for _ in range(5)]
+    sent: list[str] = []
+    event.listen(timed.engine, "before_cursor_execute", lambda *args: sent.append(args[2]))
+    for _ in range(200):
+        time.seconds += 3
+        watch(sessions, *ids)
+        watch(other, *ids)
+    assert len([statement for statement in sent if statement.startswith("UPDATE sessions")]) == 2
 
 
 def test_the_last_use_is_written_once_a_minute(timed: Database, time: Time, reader: NewToken) -> None:

@@ -57,7 +57,7 @@ class DoorOptions(Protocol):
 
     @property
     def streams_per_token(self) -> int:
-        """The most of them for one token."""
+        """The most of them for one token, and for one session of the page."""
 
     @property
     def metrics_open(self) -> bool:
@@ -90,6 +90,7 @@ class Door:
         self.sessions = PageSessions(runtime.database)
         self.token_watch = TokenWatch(self._look_up_token)
         self.session_watch = TokenWatch(self._look_up_session, self._look_up_sessions, SESSIONS_PAUSE)
+        self._noting: asyncio.Task[None] | None = None
         self.cursors = Cursors(runtime.keys.derive("cursors"))
         self.document: JsonObject = {}
         """The OpenAPI document."""
@@ -179,7 +180,16 @@ class Door:
             await self.look(partial(self.tokens.authenticate, text, AGE_MAX))
 
     async def _look_up_sessions(self, session_ids: Collection[str]) -> None:
-        await self.look(partial(self.sessions.refresh, session_ids))
+        is_due = await self.look(partial(self.sessions.refresh, session_ids))
+        if is_due and (self._noting is None or self._noting.done()):
+            self._noting = asyncio.create_task(self._note_watched(session_ids))
+
+    async def _note_watched(self, session_ids: Collection[str]) -> None:
+        """Note that sessions are in use. It may wait for a thread and for the database, and no look waits for it."""
+        try:
+            await self.in_thread(partial(self.sessions.note_watched, session_ids))
+        except PrebuildError as error:
+            log.warning("session_use_not_noted", error=error.message)
 
     async def _look_up_session(self, session_id: str) -> None:
         if self.sessions.remembered(session_id, AGE_MAX):

@@ -8,7 +8,7 @@ from prebuild_tasks.web.api.problems import ProblemDetails, ProblemError, retry_
 
 RETRY = 5
 """Seconds after which to ask for a stream again where there was no place for one."""
-_HINT = "read the events by pages, or close a stream"
+_HINT = "close a stream or an open page, or read the events by pages"
 
 
 class Places:

@@ -64,7 +64,7 @@ TITLES: Mapping[str, str] = {
     "token_missing": "A token is needed",
     "token_revoked": "The token was revoked",
     "token_unknown": "The token is not known",
-    "too_many_streams": "The token has too many streams",
+    "too_many_streams": "The token, or the session of the page, has too many streams",
     "too_large": "The body is too large",
     "unreachable": "The database does not answer",
     "unsupported_media_type": "The body is not JSON",

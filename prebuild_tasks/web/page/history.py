@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+
 from starlette.responses import Response
 
 from prebuild_tasks.events import Listener
@@ -10,7 +12,10 @@ from prebuild_tasks.model.event_kinds import CLAIMED, KINDS
 from prebuild_tasks.web.api.lists import Sort
 from prebuild_tasks.web.api.models import Name, PageQuery
 from prebuild_tasks.web.page.kinds import Page
-from prebuild_tasks.web.page.listing import Order, list_page
+from prebuild_tasks.web.page.listing import PAGE_FIELDS, ListedPage, Order, list_page, list_parts
+from prebuild_tasks.web.page.live import read_live, show_live, viewer_of
+from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer, ViewRead
+from prebuild_tasks.web.page.parts import Part
 from prebuild_tasks.web.page.values import read_values
 from prebuild_tasks.web.page.visit import Visit
 
@@ -28,13 +33,34 @@ class HistoryQuery(PageQuery):
 
 async def show_history(visit: Visit) -> Response:
     """Show the events within reach."""
-    query = read_values(HistoryQuery, visit.query)
-    database, listener = visit.door.runtime.database, Listener.of(visit.principal)
+    listing = await read_live(visit, HISTORY)
+    query = _query(viewer_of(visit, HISTORY))
+    return show_live(
+        visit, HISTORY, listing, "history",
+        changes=listing.is_first, shown=query, events=sorted({CLAIMED, *KINDS}),
+    )  # fmt: skip
+
+
+async def _read(look: ViewRead) -> ListedPage[StoredEvent]:
+    query, database, listener = _query(look.viewer), look.door.runtime.database, Listener.of(look.viewer)
     wanted = AuditFilter(workspace=query.workspace, preset=query.preset, who=query.who, event=query.event)
-    listing = await list_page(
-        visit, query, _ORDER, lambda start, limit: list_audit(database, listener, wanted, start, limit)
+    return await list_page(
+        look, query, _ORDER, lambda start, limit: list_audit(database, listener, wanted, start, limit)
     )
-    return visit.show("history", listing=listing, shown=query, events=sorted({CLAIMED, *KINDS}))
 
 
-PAGES = (Page(path="/history", handle=show_history, title="History"),)
+def _parts(listing: ListedPage[StoredEvent], viewer: Viewer) -> Sequence[Part]:
+    return list_parts("history", listing, lambda row: f"event-{row.id}", _query(viewer))
+
+
+def _subject(viewer: Viewer) -> Hashable:
+    return Listener.of(viewer), viewer.fields
+
+
+def _query(viewer: Viewer) -> HistoryQuery:
+    return read_values(HistoryQuery, dict(viewer.fields))
+
+
+_FIELDS = ("workspace", "preset", "who", "event", *PAGE_FIELDS)
+HISTORY = LiveKind(name="history", read=_read, parts=_parts, fields=_FIELDS, subject=_subject)
+PAGES = (Page(path="/history", handle=show_history, title="History", live=HISTORY),)

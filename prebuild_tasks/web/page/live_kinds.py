@@ -69,7 +69,8 @@ class LiveKind(Generic[V]):
     which the stream has for itself."""
     subject: Callable[[Viewer], Hashable] = _one_for_all
     """Returns what has to be read for a viewer. By default, one read is for all."""
-
+    rest: float = 0.0
+    """The fewest seconds from the begin of a read to the next one, of what is read at a cost. Others rest a second."""
     of_pools_only: bool = False
     """Whether organization and presets of a token decide all that it shows, and its owner and its scope nothing."""
 

@@ -138,7 +138,7 @@ class SharedView(OpenStreams[Viewer, OpenStream], Generic[V]):
 
         An event rests after the one before it, but not after a look in between: it is the first one after a quiet time.
         """
-        rest = max(REST, 2 * self._took)
+        rest = max(REST, self._kind.rest, 2 * self._took)
         if not self._is_for_event and rest == REST:
             rest = 0.0
         await asyncio.sleep(self._read_at + rest - monotonic())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import update
 
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
@@ -187,30 +187,3 @@ def test_who_does_not_see_all_gets_the_report_of_a_pool(api: Api) -> None:
     assert "ops/small" not in page
     assert browser.get("/report?preset=dev/small").status_code == 200
     assert browser.get("/report?preset=ops/small").status_code == 404
-
-
-@pytest.mark.usefixtures("organizations")
-@pytest.mark.parametrize("path", ["/workspaces", "/waiting", "/builds", "/history", "/report"])
-def test_the_number_of_statements_does_not_grow_with_the_rows(browser: Browser, database: Database, path: str) -> None:
-    sent: list[str] = []
-
-    def statements() -> int:
-        assert browser.is_logged_in  # so that the session is remembered, and its use is noted
-        sent.clear()
-        assert browser.get(path).status_code == 200
-        return len(sent)
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        sent.append(statement)
-
-    def wait_for_one(owner: str) -> None:
-        claim(database, ClaimRequest(owner=owner, presets=["dev/large"], wait=True))
-
-    browser.log_in()
-    wait_for_one("first")
-    wait_for_one("second")
-    event.listen(browser.api.runtime.database.engine, "before_cursor_execute", note)
-    before = statements()
-    for number in range(8):
-        wait_for_one(f"owner{number}")
-    assert 0 < statements() == before

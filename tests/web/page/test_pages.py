@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from urllib.parse import urlencode
 
 import pytest
@@ -18,6 +17,7 @@ from prebuild_tasks.web.page.render import as_sentence
 from tests.support.api import Api
 from tests.support.browser import Browser
 from tests.support.builders import staffed
+from tests.support.markup import Markup
 from tests.support.organizations import fill_organizations
 
 EMPTY = {
@@ -32,33 +32,6 @@ ALL = (*EMPTY, "/health")
 OF_ALL = ("/workers", "/health")
 """The pages about the whole installation."""
 HOSTILE = '"><script>alert(1)</script>\u202e\x1b[2J'
-
-
-class Markup(HTMLParser):
-    """Checks that what is opened is closed, and collects what a policy without inline code forbids."""
-
-    VOID = frozenset({"meta", "link", "img", "input", "path", "br"})
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.wrong: list[str] = []
-        self.feed(page)
-        self.wrong += self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.wrong += [f"{tag} {name}" for name, _ in attrs if name == "style" or name.startswith("on")]
-        if tag == "style" or (tag == "script" and not dict(attrs).get("src")):
-            self.wrong.append(tag)
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take an element of a drawing, which closes itself."""
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.wrong.append(f"/{tag}")
 
 
 @pytest.fixture
