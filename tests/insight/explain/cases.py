@@ -161,8 +161,10 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
         facts(Reason.LOST_TURNS, lost_turns=3, rests_until=NOW + MINUTE),
         About.TURN,
-        "the last 3 turns for this pool crashed their worker; "
-        "the next one waits until 2026-03-02 12:01:00 UTC (in 60 s)",
+        (
+            "the last 3 turns for this pool crashed their worker; "
+            "the next one waits until 2026-03-02 12:01:00 UTC (in 60 s)"
+        ),
         ["prebuild doctor"],
     ),
     (
