@@ -61,11 +61,11 @@ def test_a_field_goes_by_the_viewers_clock(lively: Served) -> None:
         (clock.utcnow() + timedelta(days=3)).astimezone(ZoneInfo(ZONE)).replace(second=0, microsecond=0, tzinfo=None)
     )
     visits.open(f"{lively.url}/pools/{BUSY}")
-    field = page.get_by_label(re.compile("Until, by the clocks of Asia/(Kolkata|Calcutta), "))
+    field = page.get_by_label(re.compile(r"Until \(Asia/(Kolkata|Calcutta)\)"))
     field.fill(f"{local:%Y-%m-%dT%H:%M}")
     page.get_by_role("button", name="Pause").click()
     expect(page.locator(".effects")).to_contain_text(f"until {local.day} {local:%b}, {local:%H:%M}")
-    assert field.input_value() == f"{local:%Y-%m-%dT%H:%M}"
+    assert field.input_value()[:16] == f"{local:%Y-%m-%dT%H:%M}"
     page.get_by_role("button", name="Pause").click()
     expect(page.locator(".flash")).to_have_text("The pool is paused.")
     expect(page.locator("#pool-why")).to_contain_text(f"until {local.day} {local:%b}, {local:%H:%M}")

@@ -72,7 +72,7 @@ def test_sentences_hold_the_instants_that_they_name(browser: Browser) -> None:
 def test_a_field_for_an_instant_says_whose_clocks_it_goes_by(browser: Browser) -> None:
     browser.log_in()
     for page in (browser.get(PATH).text, browser.submit("/workspaces/ada/hers/extend").text):
-        label = r"<label for=\"until\">[^<]*by the clocks of <span data-zone>UTC</span>"
+        label = r"<label for=\"until\">[^<(]+ \(<span data-zone>UTC</span>\)"
         assert bool(re.search(label, page)) == ('type="datetime-local"' in page)
 
 
