@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 _DAY, _HOUR, _MINUTE = 86400, 3600, 60
+_INSTANT = re.compile(
+    r"\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)"
+    r"(Z|[+-]\d\d:\d\d| [A-Z]\w+(?:/[\w+-]+)*)(?!\w)",
+    re.ASCII,
+)
+"""An instant in a sentence: as the functions below write it, or in ISO 8601 with an offset."""
 
 
 def span(duration: timedelta) -> str:
@@ -24,17 +31,40 @@ def span(duration: timedelta) -> str:
     return f"{seconds / _DAY:.0f} days"
 
 
+def in_utc(at: datetime) -> str:
+    """Format an instant in UTC: `2026-03-02 10:32:05 UTC`."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def instant(at: datetime, now: datetime) -> str:
-    """Format an instant in UTC with its distance: `10:32:05 UTC (in 45 s)`; with the date if it is another day."""
-    form = "%H:%M:%S" if at.astimezone(UTC).date() == now.astimezone(UTC).date() else "%Y-%m-%d %H:%M"
-    away = f"in {span(at - now)}" if at > now else f"{span(now - at)} ago"
-    return f"{at.astimezone(UTC):{form}} UTC ({away})"
+    """Format an instant in UTC with its distance: `2026-03-02 10:32:05 UTC (in 45 s)`."""
+    return f"{in_utc(at)} ({f'in {span(at - now)}' if at > now else f'{span(now - at)} ago'})"
 
 
-def local(at: datetime, now: datetime, timezone: str) -> str:
-    """Format a future instant in a time zone: `Wed 18:00 Europe/Berlin`; with the date if six days or more away."""
-    form = "%a %H:%M" if at - now < timedelta(days=6) else "%a %d %b %Y %H:%M"
-    return f"{at.astimezone(ZoneInfo(timezone)):{form}} {timezone}"
+def local(at: datetime, timezone: str) -> str:
+    """Format an instant of a schedule in its time zone: `Mon 2026-03-02 18:00 Europe/Berlin`."""
+    return f"{at.astimezone(ZoneInfo(timezone)):%a %Y-%m-%d %H:%M} {timezone}"
+
+
+def split_at_instants(text: str) -> Iterator[tuple[str, datetime | None]]:
+    """Split a text into its instants, each with its meaning, and the texts between them, which have none."""
+    end = 0
+    for match in _INSTANT.finditer(text):
+        if (at := _read(*match.groups())) is not None:
+            yield text[end : match.start()], None
+            yield match[0], at
+            end = match.end()
+    yield text[end:], None
+
+
+def _read(day: str, time: str, zone: str) -> datetime | None:
+    try:
+        if not zone.startswith(" "):
+            return datetime.fromisoformat(f"{day}T{time}{zone}")
+        # A name that is a folder of zones, such as America, is an OSError.
+        return datetime.fromisoformat(f"{day}T{time}").replace(tzinfo=ZoneInfo(zone[1:]))
+    except (ValueError, KeyError, OSError):
+        return None
 
 
 def listed(items: list[str], most: int = 3) -> str:

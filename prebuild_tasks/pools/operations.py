@@ -13,6 +13,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError, RefusedError, RequestReusedError
 from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.names import VersionName
+from prebuild_tasks.model.text import in_utc
 from prebuild_tasks.model.vocabulary import PresetStatus
 from prebuild_tasks.pools.affected import Affected, read_affected
 from prebuild_tasks.pools.store.revision import bump_revision, record_promotions
@@ -79,7 +80,7 @@ def pause(  # 8 arguments: the options of the command, by name, and who may use 
                 raise RequestReusedError("the request paused the same for another reason or time")
             return _REPLAYED
         if until is not None and until <= now:
-            raise InputError(f"the pause would have ended at {until.isoformat()}", hint="name a later time, or none")
+            raise InputError(f"the pause would have ended at {in_utc(until)}", hint="name a later time, or none")
         ends = until if seconds is None else now + timedelta(seconds=seconds)
         paused = StoredPause(
             by=str(actor), reason=reason, since=now.isoformat(), until=ends.isoformat() if ends else None

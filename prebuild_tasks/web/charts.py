@@ -25,7 +25,9 @@ _LABEL = 36
 """The letters of a name that fit beside its bar."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICKS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 12, 24, 48, 7 * 24, 14 * 24, 28 * 24))
-_TICKS_MAX = 8
+_TICKS_MAX, _MARGIN = 8, 24
+"""The most times below a chart, and how far from its edges they stay."""
+_MS = timedelta(milliseconds=1)
 
 Points = Sequence[tuple[datetime, float]]
 
@@ -43,14 +45,14 @@ def hit_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until
         thick = max(right - left - 1.5, 1.5)
         rate = hits / (hits + misses)
         counts = f"{number(hits, 'hit')}, {misses} {'miss' if misses == 1 else 'misses'}"
-        title = f"{at:%a %Y-%m-%d %H:%M} UTC: {counts}, hit rate {rate:.0%}"
+        title = _title(at, f"{counts}, hit rate {rate:.0%}")
         bars = [(frame.y(hits), frame.y(0), "hit"), (frame.y(hits + misses), frame.y(hits), "miss")]
         drawn = "".join(
             f'<rect class="{kind}" x="{left:.1f}" y="{top:.1f}" width="{thick:.1f}" height="{bottom - top:.1f}"/>'
             for top, bottom, kind in bars
             if bottom - top > 0
         )
-        parts.append(f"<g><title>{escape(title)}</title>{drawn}</g>")
+        parts.append(f"<g>{title}{drawn}</g>")
     return svg(WIDTH, _HEIGHT, parts, "Hits and misses over time")
 
 
@@ -92,9 +94,9 @@ def amount_chart(points: Points, since: datetime, until: datetime, width: int, w
     for at, value in points:
         left, top = frame.x(at), frame.y(value)
         thick = max(frame.x(at + timedelta(seconds=width)) - left - 1.5, 1.5)
-        title = f"{at:%a %Y-%m-%d %H:%M} UTC: {what} {value:,.2f}"
+        title = _title(at, f"{what} {value:,.2f}")
         box = f'x="{left:.1f}" y="{top:.1f}" width="{thick:.1f}" height="{max(frame.y(0) - top, 0):.1f}"'
-        parts.append(f'<rect class="cost" {box}><title>{escape(title)}</title></rect>')
+        parts.append(f'<rect class="cost" {box}>{title}</rect>')
     return svg(WIDTH, _HEIGHT, parts, f"{what} over time")
 
 
@@ -195,20 +197,22 @@ class TimeAxes:
             label = f"{value:.{decimals}f}{escape(unit)}"
             yield f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
 
-    def times(self) -> Iterator[str]:
-        """Yield round times, in UTC."""
-        yield self.tick(LEFT - 6, "UTC", anchor="end")
+    def times(self, mark: str = "") -> Iterator[str]:
+        """Yield round times in UTC, each with a `mark` at x = 0. The script of a page redraws them in another zone."""
+        low = f'y="{self.height - 8:.0f}"'
+        yield f'<text class="tick" data-zone="" x="{LEFT - 6}" {low} text-anchor="end">UTC</text>'
         every = next((t for t in _TICKS if (self.until - self.since) / t <= _TICKS_MAX), _TICKS[-1])
         tick_format = "%H:%M" if every < timedelta(days=1) else "%a %d %b" if every == timedelta(days=1) else "%d %b"
+        since, until = ((at - _EPOCH) // _MS for at in (self.since, self.until))
+        yield f'<g data-since="{since}" data-until="{until}" data-every="{every // _MS}"'
+        yield f' data-left="{LEFT}" data-right="{WIDTH - RIGHT}">'
         at = self.since + (-(self.since - _EPOCH) % every)
         while at < self.until:
-            if LEFT + 24 < self.x(at) < WIDTH - RIGHT - 24:
-                yield self.tick(self.x(at), f"{at:{tick_format}}")
+            if LEFT + _MARGIN < self.x(at) < WIDTH - RIGHT - _MARGIN:
+                text = f'<text class="tick" x="0" {low} text-anchor="middle">{at:{tick_format}}{_title(at)}</text>'
+                yield f'<g transform="translate({self.x(at):.1f})">{mark}{text}</g>'
             at += every
-
-    def tick(self, x: float, text: str, anchor: str = "middle") -> str:
-        """Return a text below the frame."""
-        return f'<text class="tick" x="{x:.1f}" y="{self.height - 8:.0f}" text-anchor="{anchor}">{escape(text)}</text>'
+        yield "</g>"
 
 
 def _lines(
@@ -223,10 +227,15 @@ def _lines(
             parts.append(f'<polyline class="line {kind}" points="{path}"/>')
     for kind, name, line in series:
         for at, value in line:
-            title = f"{at:%a %Y-%m-%d %H:%M} UTC: {name} {value:.3g}{unit}"
+            title = _title(at, f"{name} {value:.3g}{unit}")
             spot = f'cx="{frame.x(at + half):.1f}" cy="{frame.y(value):.1f}" r="3"'
-            parts.append(f'<circle class="{kind}" {spot}><title>{escape(title)}</title></circle>')
+            parts.append(f'<circle class="{kind}" {spot}>{title}</circle>')
     return svg(WIDTH, _HEIGHT, parts, what)
+
+
+def _title(at: datetime, text: str = "") -> str:
+    """Return a tooltip about an instant."""
+    return f"<title>{at:%a %Y-%m-%d %H:%M} UTC{escape(f': {text}' if text else '')}</title>"
 
 
 def _runs(line: Points, gap: timedelta) -> list[list[tuple[datetime, float]]]:

@@ -12,6 +12,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, RefusedError, RequestReusedError
 from prebuild_tasks.model.actors import Actor
 from prebuild_tasks.model.durations import LONGEST
+from prebuild_tasks.model.text import in_utc
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, Transition
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.schema import tables as m
@@ -102,7 +103,7 @@ def extend_until(
         now = database.now(connection)
         if not now < until <= now + timedelta(seconds=LONGEST):
             raise InputError(
-                f"{row.name} cannot be extended until {until.isoformat()}",
+                f"{row.name} cannot be extended until {in_utc(until)}",
                 hint="name a time in the future, within a hundred years",
             )
         _require_end(row)
@@ -163,7 +164,7 @@ def _move(connection: Connection, row: FoundWorkspace, moved: _Moved, now: datet
         raise RefusedError(f"{row.name} has changed in the meantime", hint="check its state, then try again")
     add_history(
         connection, _EVENT, now=now, actor=moved.actor, workspace_ids=[row.id], preset_id=row.preset_id,
-        reason=f"until {moved.until.isoformat(timespec='seconds')}",
+        reason=f"until {in_utc(moved.until)}",
         details={"request": moved.request, "seconds": moved.seconds} if moved.request else None,
     )  # fmt: skip
     return moved.until

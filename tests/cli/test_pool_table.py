@@ -12,7 +12,16 @@ from prebuild_tasks.model.names import PresetRef
 
 ERROR = "start exited with 128: fatal: unable to access 'https://git.example.org/platform/monorepo.git/': no route"
 BROKEN = PoolStatus(
-    PresetRef("python-dev", "small"), 3, 0, 0, 0, 2, 0, "backoff", "back off until 10:32:05, after 2 failures", ERROR
+    PresetRef("python-dev", "small"),
+    3,
+    0,
+    0,
+    0,
+    2,
+    0,
+    "backoff",
+    "back off until 2026-03-02 10:32:05 UTC, after 2 failures",
+    ERROR,
 )
 FULL = replace(BROKEN, preset=PresetRef("python-dev", "large"), eligible=3, failed=0, reason="none", next_action="")
 LONG = "a-template-whose-name-is-as-long-as-it-may-be-or-nearly-so"

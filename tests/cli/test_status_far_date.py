@@ -21,14 +21,14 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)  # a Wednesday
 @pytest.mark.parametrize(
     ("away", "words"),
     [
-        (timedelta(hours=5), "Wed 18:00 Europe/Berlin"),
-        (timedelta(days=5, hours=23), "Tue 12:00 Europe/Berlin"),
-        (timedelta(days=6), "Tue 01 Dec 2026 13:00 Europe/Berlin"),
-        (timedelta(days=156, hours=10), "Sat 01 May 2027 00:00 Europe/Berlin"),
+        (timedelta(hours=5), "Wed 2026-11-25 18:00 Europe/Berlin"),
+        (timedelta(days=5, hours=23), "Tue 2026-12-01 12:00 Europe/Berlin"),
+        (timedelta(days=6), "Tue 2026-12-01 13:00 Europe/Berlin"),
+        (timedelta(days=156, hours=10), "Sat 2027-05-01 00:00 Europe/Berlin"),
     ],
 )
 def test_by_the_clocks_of_the_schedule(away: timedelta, words: str) -> None:
-    assert local(NOW + away, NOW, "Europe/Berlin") == words
+    assert local(NOW + away, "Europe/Berlin") == words
 
 
 def test_status_names_the_day_that_explain_names(database: Database, settings: Settings) -> None:
@@ -41,6 +41,5 @@ def test_status_names_the_day_that_explain_names(database: Database, settings: S
     found = explain_preset(database, settings, None, PRESET)
     words = found.explanation.chain[0].sentence
     _, _, told = row.next_action.partition("desired 4 at ")
-    weekday, day, name, _, *clock = told.split()
-    assert clock == ["00:00", "Asia/Kathmandu"]
-    assert f"; 4 from {weekday} {day} {name} 00:00 Asia/Kathmandu (in " in words
+    assert told.endswith("-01 00:00 Asia/Kathmandu")
+    assert f"; 4 from {told} (in " in words

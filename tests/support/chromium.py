@@ -15,6 +15,8 @@ WAY_OUT = (
 )
 OPTIONS = ("--disable-background-networking", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 Scheme = Literal["light", "dark"]
+ZONE = "Asia/Kolkata"
+"""The visitors' time zone, whose days and hours begin at none of UTC's."""
 
 
 def find_browser() -> str:
@@ -83,12 +85,12 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def visitor(
-    browser: Browser, *, javascript: bool = True, scheme: Scheme = "light", width: int = 1280
+    browser: Browser, *, javascript: bool = True, scheme: Scheme = "light", width: int = 1280, zone: str = ZONE
 ) -> Iterator[Visitor]:
     """Open an empty page in a profile of its own."""
     context = browser.new_context(
         java_script_enabled=javascript, color_scheme=scheme, viewport={"width": width, "height": 900},
-        timezone_id="Asia/Tokyo", locale="en-GB",
+        timezone_id=zone, locale="en-GB",
     )  # fmt: skip
     try:
         yield Visitor(context.new_page())

@@ -32,7 +32,9 @@ def test_the_page_needs_nothing_else_and_is_well_formed(report: Report) -> None:
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     labels = [ET.fromstring(drawing).get("aria-label", "") for drawing in drawings]
     assert [label.split()[0] for label in labels] == ["Hit", "Hits", "claims", "misses", "Time", "Idle"]
-    numbers = [float(n) for n in re.findall(r'(?:x|y|width|height|cx|cy)="(-?[\d.]+)"', "".join(drawings))]
+    numbers = [
+        float(n) for n in re.findall(r'(?: (?:x|y|width|height|cx|cy)="|translate\()(-?[\d.]+)', "".join(drawings))
+    ]
     assert min(numbers) >= 0
     assert max(numbers) <= 760, "everything lies inside its drawing"
 

@@ -12,7 +12,7 @@ from prebuild_tasks.insight.doctor.findings import Finding, Symptom
 from prebuild_tasks.insight.doctor.pools import pool_findings
 from prebuild_tasks.insight.doctor.roles import last_seen, of_role, span_of
 from prebuild_tasks.insight.doctor.webhooks import webhook_findings
-from prebuild_tasks.model.text import number
+from prebuild_tasks.model.text import in_utc, number
 from prebuild_tasks.remedies import Remedy, RemedyKind
 
 CLOCK_SKEW_MAX = 5.0
@@ -255,7 +255,7 @@ def _silences(facts: Examination) -> Iterator[Finding]:
             parts = [number(item.probes, "probe")] if item.probes else []
             parts += [number(item.lists, "list")] if item.lists else []
             parts += [f"{number(item.builds, 'build')} on hold"] if item.builds else []
-            since = f" since {item.since:%Y-%m-%d %H:%M:%S} UTC" if item.since else ""
+            since = f" since {in_utc(item.since)}" if item.since else ""
             sentence = (
                 f"the provisioner {item.provisioner} could not be asked{since} ({', '.join(parts)}): {item.message}"
             )

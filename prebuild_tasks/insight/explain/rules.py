@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 from prebuild_tasks.insight.explain.doubts import doubted_prebuilds
 from prebuild_tasks.insight.explain.facts import BuildFact, Facts
 from prebuild_tasks.insight.explain.headline import GOES_ON, headline
 from prebuild_tasks.insight.explain.links import About, Link
 from prebuild_tasks.insight.explain.remedies import Step, steps
-from prebuild_tasks.model.text import instant, listed, number, span
+from prebuild_tasks.model.text import instant, listed, local, number, span
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, PresetStatus
 from prebuild_tasks.reconcile import LimitReason, Reason, has_usable_schedules, next_change, schedule_at
 from prebuild_tasks.schema.rules import is_active
@@ -52,8 +51,7 @@ def _desired(facts: Facts) -> Iterator[Link]:
             f"; its schedules are ignored: the timezone ({zone}) is unknown on this machine, or two of them overlap"
         )
     elif change := next_change(preset, facts.now):
-        local = change[0].astimezone(ZoneInfo(preset.timezone))
-        sentence += f"; {change[1]} from {local:%a %d %b %H:%M} {preset.timezone} (in {span(change[0] - facts.now)})"
+        sentence += f"; {change[1]} from {local(change[0], preset.timezone)} (in {span(change[0] - facts.now)})"
     yield Link(About.DESIRED, sentence)
 
 

@@ -15,7 +15,7 @@ from prebuild_tasks.insight.assessment import Assessment, AssessmentContext, ass
 from prebuild_tasks.insight.explain.facts import Budget
 from prebuild_tasks.insight.status.views import PoolStatus
 from prebuild_tasks.model.names import PoolName
-from prebuild_tasks.model.text import local, number
+from prebuild_tasks.model.text import in_utc, local, number
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, Transition
 from prebuild_tasks.reconcile import LimitReason, PoolRow, Reason, next_change, read_pools
 from prebuild_tasks.schema import tables as m
@@ -99,7 +99,7 @@ def _status(row: PoolRow, assessment: Assessment, context: AssessmentContext, cl
 def _next_action(row: PoolRow, assessment: Assessment, context: AssessmentContext) -> str:
     if row.paused:
         until = row.paused.get("until")
-        end = f" until {datetime.fromisoformat(until):%Y-%m-%d %H:%M:%S} UTC" if until else ""
+        end = f" until {in_utc(datetime.fromisoformat(until))}" if until else ""
         return f"paused by {row.paused.get('by', 'somebody')}{end}"
     turn, outdated, reason = assessment.turn, assessment.second_choices, assessment.reason
     parts = []
@@ -108,8 +108,7 @@ def _next_action(row: PoolRow, assessment: Assessment, context: AssessmentContex
     parts += [f"delete {turn.delete}"] if turn.delete else []
     parts += [f"cancel {turn.cancel}"] if turn.cancel else []
     if row.rests_until:
-        until = f"{row.rests_until.astimezone():%H:%M:%S}"
-        parts.append(f"rest until {until}: its last turns crashed their worker" + _but(row, reason))
+        parts.append(f"rest until {in_utc(row.rests_until)}: its last turns crashed their worker" + _but(row, reason))
     elif assessment.wanted.turn.create:
         parts.append(_creation(row, assessment))
     elif assessment.state.starting:
@@ -117,7 +116,7 @@ def _next_action(row: PoolRow, assessment: Assessment, context: AssessmentContex
     if row.failed_deletions:
         parts.append(f"delete {row.failed_deletions} again")
     if not parts and is_active(row.preset) and (change := next_change(row.preset, context.now)):
-        parts.append(f"desired {change[1]} at {local(change[0], context.now, row.preset.timezone)}")
+        parts.append(f"desired {change[1]} at {local(change[0], row.preset.timezone)}")
     return ", ".join(parts)
 
 
@@ -129,7 +128,7 @@ def _creation(row: PoolRow, assessment: Assessment) -> str:
         if blocked in (Reason.HARD_LIMITED, Reason.VALIDATION_FAILED):
             return blocked.value.replace("_", " ")
     if until := turn.backs_off_until:
-        return f"back off until {until.astimezone():%H:%M:%S}" + _but(row, reason)
+        return f"back off until {in_utc(until)}" + _but(row, reason)
     if budget is None:
         create = assessment.turn.create
         return f"create {create}" + (f" of {missing}" if create < missing else "") + _but(row, reason)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from prebuild_tasks.insight import Explained
-from prebuild_tasks.model.text import held_back, number, planned
+from prebuild_tasks.model.text import held_back, in_utc, number, planned
 from prebuild_tasks.pools import Affected, left_alone
 from prebuild_tasks.reconcile import Reason
 from prebuild_tasks.web.api.models import PauseBody
@@ -28,7 +28,7 @@ def pause_effects(before: PoolBefore, body: PauseBody) -> Sequence[str]:
     """Word what a pause does."""
     facts = before.explained.facts
     missing = f" It lacks {number(facts.missing, 'prebuild')}, which will not be created." if facts.missing else ""
-    end = f"{body.until:%Y-%m-%d %H:%M} UTC" if body.until else body.duration and f"{body.duration} from now"
+    end = in_utc(body.until) if body.until else body.duration and f"{body.duration} from now"
     return (
         f"Nothing is created or deleted until {end or 'it is resumed'}.{missing}",
         f"{_eligible(before)}. Claims go on.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from http import HTTPStatus
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -16,7 +17,7 @@ from prebuild_tasks.web.api.problems import ProblemDetails, problem
 from prebuild_tasks.web.page.cookies import session_of, set_cookie
 from prebuild_tasks.web.page.forms import read_form
 from prebuild_tasks.web.page.kinds import Page
-from prebuild_tasks.web.page.origins import is_secure, origin_refusal, own_origin
+from prebuild_tasks.web.page.origins import is_secure, local_path, origin_refusal, own_origin
 from prebuild_tasks.web.page.render import html_response, render_page
 from prebuild_tasks.web.page.visit import Visit, frame_for, go_to, root_of
 
@@ -77,21 +78,25 @@ def address_of(request: Request) -> str:
 def error_page(door: Door, request: Request, details: ProblemDetails, navigation: tuple[Page, ...] = ()) -> Response:
     """Return the page that tells what is wrong."""
     frame = frame_for(door, request, getattr(request.state, "session", None), navigation)
-    text = render_page("error", frame, details=details, request_id=request.state.request_id)
+    is_passing = details.status == HTTPStatus.SERVICE_UNAVAILABLE and request.method == "GET"
+    again = local_path(_address(request)) if is_passing else ""
+    text = render_page("error", frame, details=details, request_id=request.state.request_id, again=again)
     response = html_response(request, text, details.status)
     response.headers.update({key: value for key, value in details.headers.items() if key != "WWW-Authenticate"})
     return response
 
 
+def _address(request: Request) -> str:
+    """Return the path of a request, with its query."""
+    path = request.scope.get("raw_path", request.scope["path"].encode()).decode("latin-1").partition("?")[0]
+    query = request.scope["query_string"].decode("latin-1")
+    return f"{path}?{query}" if query else path
+
+
 def _to_login(door: Door, request: Request, *, is_form: bool) -> Response:
     """Lead to the log-in, and from there back to the page, or to the list that a form belongs to."""
     path: str = request.scope["path"]
-    if is_form:
-        back = "/" + path[1:].partition("/")[0]
-    else:
-        query = request.scope["query_string"].decode("latin-1")
-        back = request.scope.get("raw_path", path.encode()).decode("latin-1").partition("?")[0]
-        back += f"?{query}" if query else ""
+    back = "/" + path[1:].partition("/")[0] if is_form else _address(request)
     response = go_to(root_of(door), "/login?" + urlencode({"next": back}))
     secure = is_secure(door.base, request.scope["scheme"])
     if session_of(request, secure=secure):  # which has ended

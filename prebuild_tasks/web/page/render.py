@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from prebuild_tasks import __version__
 from prebuild_tasks.model.terminal import escaped
-from prebuild_tasks.model.text import span
+from prebuild_tasks.model.text import in_utc, span, split_at_instants
 from prebuild_tasks.web.page import headers
 
 _WEB = Path(__file__).parents[1]
@@ -119,6 +119,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["time"] = time_element
+    made.filters["with_times"] = with_times
     made.filters["span"] = _span
     made.filters["typed"] = typed
     made.filters["sentence"] = as_sentence
@@ -142,11 +143,19 @@ def as_sentence(text: str) -> str:
     return (text[:1] if is_name else text[:1].upper()) + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
-def time_element(at: datetime) -> Markup:
-    """Return an instant in UTC, which the script shows in the viewer's zone."""
+def time_element(at: datetime, text: str = "") -> Markup:
+    """Return an instant, which the script shows in the viewer's zone; without it `text`, or else the instant in UTC."""
     utc = at.astimezone(UTC)
     form = Markup('<time datetime="{}" title="{}">{}</time>')
-    return form.format(f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{utc:%Y-%m-%d %H:%M:%S} UTC", f"{utc:%Y-%m-%d %H:%M} UTC")
+    return form.format(f"{utc:%Y-%m-%dT%H:%M:%SZ}", in_utc(at), text or f"{utc:%Y-%m-%d %H:%M} UTC")
+
+
+def with_times(value: object) -> Markup:
+    """Return a text with each instant in it as an element of its own."""
+    parts = list(split_at_instants(value if isinstance(value, str) else str(value)))
+    if len(parts) == 1:
+        return escape(shown(parts[0][0]))
+    return Markup().join(escape(shown(part)) if at is None else time_element(at, part) for part, at in parts)
 
 
 def _span(time: timedelta | float) -> str:

@@ -1,26 +1,7 @@
-// Shows times in the viewer's zone, and what changes on a page while it is open. Pages work without this script.
+// Shows what changes on a page while it is open. Pages work without this script. `times.js` stands before it.
 "use strict";
 
-const today = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const thisYear = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
-const otherYear = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-
-function localTime(at, now) {
-  if (at.toDateString() === now.toDateString()) return today.format(at);
-  return (at.getFullYear() === now.getFullYear() ? thisYear : otherYear).format(at);
-}
-
-function showTimes(root) {
-  const now = new Date();
-  for (const element of root.querySelectorAll("time[datetime]")) {
-    const at = new Date(element.dateTime);
-    if (!Number.isNaN(at.getTime())) element.textContent = localTime(at, now);
-  }
-}
-
-showTimes(document);
-
-// The rest keeps a page up to date. The tabs of a session that show the same share one stream: the one that has the lock
+// The tabs of a session that show the same share one stream: the one that has the lock
 // reads it, and hands on what it gets. Only tabs that are seen take part.
 
 const main = document.querySelector("main[data-live]");
@@ -148,6 +129,7 @@ function reasonOf(html) {
 }
 
 function watch() {
+  document.getElementById("connection").hidden = false; // which says that it connects
   const address = new URL(main.dataset.live, location.href);
   let state = address.searchParams.get("shown"), since = null, leads = false, source, seen;
   address.searchParams.delete("shown");

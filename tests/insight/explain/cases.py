@@ -77,7 +77,7 @@ HARD_LIMITED = (
 )
 WAITS = (
     "1 start ran, and waits to become ready; build 44444444 asked 12 times in 60 s, "
-    "gives up at 12:02:00 UTC (in 2 min): HTTP 503 cold"
+    "gives up at 2026-03-02 12:02:00 UTC (in 2 min): HTTP 503 cold"
 )
 UNREADY = (
     build(
@@ -98,7 +98,7 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
         facts(Reason.PAUSED, pause=Pause("ada", "upgrade", NOW - 5 * MINUTE, NOW + 60 * MINUTE)),
         About.PAUSE,
-        "paused by ada since 11:55:00 UTC (5 min ago), until 13:00:00 UTC (in 60 min): upgrade",
+        "paused by ada since 2026-03-02 11:55:00 UTC (5 min ago), until 2026-03-02 13:00:00 UTC (in 60 min): upgrade",
         ["prebuild resume dev/small"],
     ),
     (
@@ -161,7 +161,10 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
     (
         facts(Reason.LOST_TURNS, lost_turns=3, rests_until=NOW + MINUTE),
         About.TURN,
-        "the last 3 turns for this pool crashed their worker; the next one waits until 12:01:00 UTC (in 60 s)",
+        (
+            "the last 3 turns for this pool crashed their worker; "
+            "the next one waits until 2026-03-02 12:01:00 UTC (in 60 s)"
+        ),
         ["prebuild doctor"],
     ),
     (
@@ -170,7 +173,8 @@ CASES: list[tuple[Facts, About, str, list[str]]] = [
             failures_in_row=2,
         ),
         About.BACKOFF,
-        ("creation waits until 12:01:00 UTC (in 60 s), after 2 failures (build 33333333, 60 s ago and build 22222222, "
+        ("creation waits until 2026-03-02 12:01:00 UTC (in 60 s), after 2 failures (build 33333333, 60 s ago and "
+         "build 22222222, "
         "2 min ago)"),
         ["prebuild logs 33333333", "prebuild unblock dev/small"],
     ),

@@ -112,12 +112,12 @@ def test_what_makes_a_preset_inactive(activation: Activation, preset: Preset, wo
         (
             (Schedule("* 8-18 * * 1-5", 10),),
             "Europe/Berlin",
-            "10, by the schedule '* 8-18 * * 1-5'; 2 from Mon 02 Mar 19:00 Europe/Berlin (in 6 h)",
+            "10, by the schedule '* 8-18 * * 1-5'; 2 from Mon 2026-03-02 19:00 Europe/Berlin (in 6 h)",
         ),
         (
             (Schedule("* 14 * * *", 4),),
             "Europe/Berlin",
-            "2, the base size; 4 from Mon 02 Mar 14:00 Europe/Berlin (in 60 min)",
+            "2, the base size; 4 from Mon 2026-03-02 14:00 Europe/Berlin (in 60 min)",
         ),
         (
             (Schedule("* 8 * * *", 10),),
@@ -161,7 +161,7 @@ def test_what_else_is_wrong_is_named_beside() -> None:
     for words in (
         "2 prebuilds failed the last probe; b: HTTP 500",
         "1 prebuild expired and will be replaced",
-        "c could not be deleted: device busy; next attempt 12:01:00 UTC (in 60 s)",
+        "c could not be deleted: device busy; next attempt 2026-03-02 12:01:00 UTC (in 60 s)",
         "2 failed prebuilds kept for diagnosis",
         "box/1234 holds the pool's lock; it expires in 50 s",
         "some builds can run only on box, where no builds worker is running",
@@ -206,7 +206,7 @@ def test_durations_in_words() -> None:
     assert [span(timedelta(seconds=value)) for value in seconds] == [
         "0.2 s", "45 s", "90 s", "119 s", "2 min", "120 min", "2 h 1 min", "25 h", "2 days",
     ]  # fmt: skip
-    assert instant(NOW + timedelta(days=3), NOW) == "2026-03-05 12:00 UTC (in 3 days)"
+    assert instant(NOW + timedelta(days=3), NOW) == "2026-03-05 12:00:00 UTC (in 3 days)"
     assert [listed(list("abcdef")[:count]) for count in (1, 2, 3, 6)] == [
         "a",
         "a and b",

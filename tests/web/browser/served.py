@@ -9,7 +9,7 @@ from playwright.sync_api import Browser
 
 from prebuild_tasks.access.tokens import create_token
 from prebuild_tasks.access.types import NewTokenRequest, Scope
-from tests.support.chromium import Visitor, visitor
+from tests.support.chromium import ZONE, Visitor, visitor
 from tests.support.door import Doors
 
 
@@ -26,9 +26,9 @@ class Served:
         request = NewTokenRequest(name=name or f"somebody-who-{scope.value}s", scope=scope, **limits)
         return self.doors.asked(lambda database, _: create_token(database, request, actor="test").text)
 
-    def visitor(self, *, javascript: bool = True) -> Visitor:
+    def visitor(self, *, javascript: bool = True, zone: str = ZONE) -> Visitor:
         """Return a browser with an empty page."""
-        one = self._stack.enter_context(visitor(self._browser, javascript=javascript))
+        one = self._stack.enter_context(visitor(self._browser, javascript=javascript, zone=zone))
         self._visitors.append(one)
         return one
 

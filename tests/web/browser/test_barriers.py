@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from prebuild_tasks.access.types import Scope
-from tests.support.chromium import Scheme, Visitor
+from tests.support.chromium import Scheme
 from tests.support.lively import PATHS, make_lively
+from tests.web.browser.axe import barriers
 from tests.web.browser.served import Served
 
 pytestmark = pytest.mark.browser
-
-AXE = Path(__file__).with_name("node_modules") / "axe-core" / "axe.min.js"
-RUN = """async () => {
-  const {violations} = await axe.run(document, {resultTypes: ["violations"]});
-  const grave = violations.filter(({impact}) => ["serious", "critical"].includes(impact));
-  const shown = (id, node) => `${id}: ${node.html} ${node.failureSummary}`.slice(0, 500);
-  return grave.flatMap(({id, nodes}) => nodes.map((node) => shown(id, node)));
-}"""
 
 
 @pytest.fixture
 def lively(served: Served) -> Served:
     served.doors.asked(make_lively)
     return served
-
-
-def barriers(visits: Visitor) -> list[str]:
-    """Return what is serious or critical on the page."""
-    assert AXE.exists(), "make test-web installs axe-core: cd tests/web/browser && npm ci --ignore-scripts"
-    visits.run(AXE.read_text())
-    return [str(violation) for violation in visits.run(RUN)]
 
 
 @pytest.mark.timeout(300)

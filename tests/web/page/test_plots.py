@@ -164,8 +164,7 @@ def test_the_week_follows_the_schedules(database: Database, settings: Settings) 
     assert texts(root, "size").count("10") >= 5
     assert any(re.fullmatch(r"[A-Z][a-z]{2} \d\d [A-Z][a-z]{2}", text) for text in texts(root, "tick"))
     assert len(plot.table.rows) == len(week.spans)
-    assert "Europe/Berlin" in plot.title
-    assert plot.note == "1 while no schedule applies."
+    assert plot.note == "1 while no schedule applies. The schedules go by the clocks of Europe/Berlin."
 
 
 def band(*spans: tuple[int, int, int], timezone: str = "UTC", schedules: int = 1, usable: bool = True) -> Plot:
@@ -173,12 +172,20 @@ def band(*spans: tuple[int, int, int], timezone: str = "UTC", schedules: int = 1
     return week_band(PoolWeek(made, timezone, 3, schedules, usable))
 
 
-def test_a_band_where_the_clocks_change_names_every_day_once() -> None:
+def test_a_band_has_a_line_at_each_midnight_and_what_the_script_redraws_it_from() -> None:
     plot = band((0, 24, 3), (24, 168, 200), timezone="Europe/Berlin")
-    days = [text for text in texts(drawing(plot), "tick") if " " in text]
-    assert [day[:3] for day in days] == ["Sat", "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
-    assert (days[1], days[-1]) == ("Sun 29 Mar", "Sat 04 Apr")
-    assert plot.table.rows[0] == ("Sat 28 Mar 11:40", "Sun 29 Mar 12:40", "3")
+    root = drawing(plot)
+    days = [text for text in texts(root, "tick") if " " in text]
+    assert days == [f"{day} Mar" for day in ("Sun 29", "Mon 30", "Tue 31")] + [
+        f"{day} Apr" for day in ("Wed 01", "Thu 02", "Fri 03", "Sat 04")
+    ]
+    [axis] = [element for element in root.iter("g") if "data-since" in element.attrib]
+    assert [int(axis.get(f"data-{name}", "")) / 3.6e6 for name in ("since", "until", "every")] == [
+        AT.timestamp() / 3600, AT.timestamp() / 3600 + 168, 24,
+    ]  # fmt: skip
+    assert [[child.tag for child in tick] for tick in axis] == [["line", "text"]] * 7
+    assert plot.table.rows[0] == (AT, AT + 24 * HOUR, "3")
+    assert "<title>Sat 2026-03-28 10:40 UTC to Sun 2026-03-29 10:40 UTC: 3</title>" in plot.drawing
 
 
 @pytest.mark.parametrize(

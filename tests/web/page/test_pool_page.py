@@ -45,8 +45,9 @@ def test_the_chain_and_the_steps_are_those_of_explain(browser: Browser, database
         connection.execute(update(m.Preset).values(desired=5))
     page = browser.log_in().get(PATH).text
     why = explain_preset(database, settings, None, PRESET).explanation
+    text = text_of(page)
     for link in why.chain:
-        assert templates().from_string("{{ x }}").render(x=link.sentence.split(" (in ")[0].split(" since ")[0]) in page
+        assert templates().from_string("{{ x }}").render(x=link.sentence.split(" (in ")[0].split(" since ")[0]) in text
     assert "paused by ada" in page
     assert page.count("the reason</span>") == 1
     for step in why.steps:
