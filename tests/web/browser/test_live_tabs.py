@@ -81,7 +81,7 @@ def test_eight_tabs_share_a_stream_and_go_on_loading_pages(served: Served) -> No
     for tab in (*tabs[:3], tabs[7]):
         be_paused(tab)
     served.doors.asked(lambda database, _: claim(database, ClaimRequest(owner="ada", presets=[FULL])))
-    tabs[3].page.get_by_role("rowheader", name="ada").wait_for()
+    tabs[3].page.locator("#workspaces").get_by_text("ada", exact=True).wait_for()
     assert all(tab.run("loadedOnce") for tab in tabs)
     for tab in tabs:
         tab.open(f"{served.url}/history")
