@@ -144,6 +144,7 @@ function reasonOf(html) {
 const VIEWS_MAX = 12, STATES_MAX = 4; // of a stream, and of each view in it
 const SHOW_MS = 20000; // a tab says again what it shows; one that is silent for three times as long is gone
 const JOIN_MS = 50, LEAVE_MS = 1000; // from a change of what is shown until the stream is opened anew
+const MISSED_MS = 500; // after a change of another state, until a tab that is still behind says so
 const RETRY_MS = 3000; // after it broke, half to one and a half times as long
 
 // Reads the stream for all tabs until the signal, and says to them what comes. Returns what hears them.
@@ -244,7 +245,8 @@ function watch() {
   const session = searchParams.get("session"), view = searchParams.get("view"), id = `${Math.random()}`;
   const name = `prebuild:${path}:${session}`;
   const channel = navigator.locks && new BroadcastChannel(name); // outside of a secure context each tab reads for itself
-  let state = searchParams.get("shown"), good = Date.now(), since = null, hear = null, seen, timer;
+  let state = searchParams.get("shown"), newest = state, good = Date.now(), since = null;
+  let hear = null, seen, timer, missed;
 
   // Speaks to all tabs, with this one.
   function say(message) {
@@ -263,7 +265,12 @@ function watch() {
   }
 
   function apply(change) {
-    if (!follows(change, state)) return tellShown(); // something was missed before
+    newest = change.is;
+    if (!follows(change, state)) { // it is for another tab, or something was missed before
+      clearTimeout(missed);
+      missed = setTimeout(() => state !== newest && tellShown(), MISSED_MS);
+      return;
+    }
     if (change.is !== state) show(change);
     state = change.is;
     be({});
@@ -290,6 +297,7 @@ function watch() {
 
   function stop() {
     clearInterval(timer);
+    clearTimeout(missed);
     seen?.abort();
   }
 
