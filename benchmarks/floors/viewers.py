@@ -1,8 +1,8 @@
 """Viewers of the page, by bare sockets in one thread, which tell when each pool's row came.
 
-python -m benchmarks.floors.viewers PORT: it reads a line with the cookies of its viewers as JSON, and prints a line
-once all watch. Then each line of its input is answered with what came since the line before: for each row the times at
-which viewers got it first, by the clock that all processes share.
+python -m benchmarks.floors.viewers PORT: it reads a line with the cookie and the view of each viewer as JSON, and
+prints a line once all watch. Then each line of its input is answered with what came since the line before: for each row
+the times at which viewers got it first, by the clock that all processes share.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import socket
 import sys
 import time
 from dataclasses import dataclass, field
+from urllib.parse import urlencode
 
 _ROW = re.compile(rb'"id":"pool-([^"]+)"')
 _RECEIVED = 1 << 20
-_HEAD = "GET /live?kind=pools HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {}\r\nAccept: text/event-stream\r\n\r\n"
+_HEAD = "GET /live?{} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {}\r\nAccept: text/event-stream\r\n\r\n"
 
 
 @dataclass
@@ -42,10 +43,10 @@ class Viewer:
         self.rest = text[last:][-200:]
 
 
-def viewer(port: int, cookie: str) -> Viewer:
+def viewer(port: int, cookie: str, view: str) -> Viewer:
     """Return a page once it has all that it shows."""
     connection = socket.create_connection(("127.0.0.1", port))
-    connection.sendall(_HEAD.format(cookie).encode())
+    connection.sendall(_HEAD.format(urlencode({"view": view}), cookie).encode())
     received = b""
     while not received.endswith(b"\n\n\r\n"):
         content = connection.recv(_RECEIVED)
@@ -59,7 +60,7 @@ def main(port: int) -> None:
     """Watch until standard input ends."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    viewers = [viewer(port, cookie) for cookie in json.loads(sys.stdin.readline())]
+    viewers = [viewer(port, *asked) for asked in json.loads(sys.stdin.readline())]
     selector = selectors.DefaultSelector()
     for each in viewers:
         selector.register(each.connection, selectors.EVENT_READ, each)

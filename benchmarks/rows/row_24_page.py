@@ -10,7 +10,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 from benchmarks import doors
 from benchmarks.bench import Bench
@@ -34,17 +38,47 @@ from prebuild_tasks.web.page.render import Frame, render_page
 from tests.support import bulk
 
 _POOLS, _EACH, _VIEWERS, _PER_SECOND = 1000, 20, 200, 20
+_SEARCHES = ("", "preset", "template-1", "9", "no-such-pool")
+"""The texts that viewers search for. By the limits of four tokens there are 20 classes of viewers who see the same."""
 _PAGES, _WARM = 50, 5
 _WAITS_S = 4.0
 """Seconds after which every change was seen, or never is."""
 _KIB = 1024
 
 
+@dataclass(frozen=True)
+class Audience:
+    """Viewers who see the same."""
+
+    token: NewTokenRequest
+    search: str
+
+    @property
+    def view(self) -> str:
+        """The name of what they see."""
+        return urlencode({"kind": "pools", **({"q": self.search} if self.search else {})})
+
+    def sees(self, pool: str) -> bool:
+        """Return whether they see the row of a pool."""
+        return pool in (self.token.presets or (pool,)) and self.search in f"{pool} default"
+
+
+def _audiences() -> list[Audience]:
+    names = [_name(pool) for pool in range(1, _POOLS + 1)]
+    limits: list[dict[str, Any]] = [{}, {"organization": "default"}, *({"presets": (*names[at::20],)} for at in (1, 2))]
+    tokens = [NewTokenRequest(name=f"wall-{number}", scope=Scope.READ, **each) for number, each in enumerate(limits)]
+    return [Audience(token, search) for token in tokens for search in _SEARCHES]
+
+
 class Viewers:
     """The viewers of a served page."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, process: subprocess.Popen[str], audiences: Sequence[Audience]) -> None:
+        self._process, self._audiences = process, audiences
+
+    def number(self, pool: str) -> int:
+        """Return how many of them see the row of a pool."""
+        return sum(audience.sees(pool) for audience in self._audiences) * _VIEWERS // len(self._audiences)
 
     def rows(self) -> dict[str, list[float]]:
         """Return the rows that came since the last call, with the times at which viewers got them first."""
@@ -60,9 +94,8 @@ def run(bench: Bench) -> Iterator[Result]:
     database = bench.database("page")
     bulk.pools(database, _POOLS, _EACH)
     bulk.stock(database, _EACH)
-    token = create_token(database, NewTokenRequest(name="wall", scope=Scope.READ), actor="bench").view.id
-    sessions = PageSessions(database)
-    cookies = [f"prebuild_session={sessions.begin(token)}" for _ in range(_VIEWERS)]
+    audiences = _audiences()
+    cookies = _log_in(database, audiences)
     rounds, seconds = bench.scaled(9, 2), bench.scaled(10, 5)
     with doors.product(bench, database) as door:
         first, loop, sizes = list[float](), list[float](), list[float]()
@@ -71,14 +104,14 @@ def run(bench: Bench) -> Iterator[Result]:
                 first.append(percentile(_first_pages(door, cookies[0], sizes), 0.95))
                 loop.append(percentile(_timed(bare), 0.95))
         cores, late, quiet = list[float](), list[float](), list[float]()
-        with _watching(door, cookies) as viewers:
+        with _watching(door, cookies, audiences) as viewers:
             for turn in range(rounds):
                 viewers.rows()
                 used, delays = _changes(door, database, viewers, turn, seconds)
                 cores.append(used)
                 late.append(percentile(delays, 0.99))
                 quiet.append(_one_change(database, viewers, turn))
-    open_pages = f"{_POOLS} pools, {_VIEWERS} viewers"
+    open_pages = f"{_POOLS} pools, {_VIEWERS} viewers of {len(audiences)} classes"
     what, page = f"{open_pages}, {_PER_SECOND} changes a second", f"first page of {_POOLS} pools, p95 of {_PAGES}"
     yield Absolute(24, f"{what}: CPU", cores, Bound(0.7), "cores")
     yield Absolute(24, f"{what}: from a change until it is seen, p99", late, Bound(1.5))
@@ -87,6 +120,14 @@ def run(bench: Bench) -> Iterator[Result]:
     yield Row(24, f"{page}; read and rendered in a bare loop", first, loop, Bound(2.5))
     yield Absolute(24, f"page of {_POOLS} pools, before it is compressed", sizes, Bound(400), "KiB")
     database.close()
+
+
+def _log_in(database: Database, audiences: Sequence[Audience]) -> list[str]:
+    """Begin a session for each viewer, and return their cookies, one of each audience after the other."""
+    requests = {audience.token.name: audience.token for audience in audiences}
+    ids = {name: create_token(database, each, actor="bench").view.id for name, each in requests.items()}
+    sessions, turns = PageSessions(database), range(_VIEWERS // len(audiences))
+    return [f"prebuild_session={sessions.begin(ids[each.token.name])}" for _ in turns for each in audiences]
 
 
 def _first_pages(door: Door, cookie: str, sizes: list[float]) -> list[float]:
@@ -144,7 +185,7 @@ def _changes(
     time.sleep(_WAITS_S)
     came = viewers.rows()
     delays = [at - written[name] for name in written for at in came[name]]
-    assert len(delays) == len(written) * _VIEWERS, "each viewer saw each change"
+    assert len(delays) == sum(map(viewers.number, written)), "each viewer saw each change within reach"
     return cores, delays
 
 
@@ -157,13 +198,17 @@ def _one_change(database: Database, viewers: Viewers, turn: int) -> float:
 
 def _claim(database: Database, pool: int, owner: str) -> str:
     """Claim from a pool, and return its name."""
-    name = f"template-{pool}/preset-{pool}"
+    name = _name(pool)
     claim(database, ClaimRequest(owner=owner, presets=[name], name="mine"))
     return name
 
 
+def _name(pool: int) -> str:
+    return f"template-{pool}/preset-{pool}"
+
+
 @contextmanager
-def _watching(door: Door, cookies: Sequence[str]) -> Iterator[Viewers]:
+def _watching(door: Door, cookies: Sequence[str], audiences: Sequence[Audience]) -> Iterator[Viewers]:
     """Let a page be open with each cookie until the block ends."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.floors.viewers", f"{door.port}"],
@@ -172,10 +217,13 @@ def _watching(door: Door, cookies: Sequence[str]) -> Iterator[Viewers]:
     try:
         assert process.stdin
         assert process.stdout
-        process.stdin.write(json.dumps(cookies) + "\n")
+        views = [
+            urlencode({"kind": "pools", "q": each.search} if each.search else {"kind": "pools"}) for each in audiences
+        ]
+        process.stdin.write(json.dumps(list(zip(cookies, cycle(views), strict=False))) + "\n")
         process.stdin.flush()
         assert process.stdout.readline() == "watching\n"
-        yield Viewers(process)
+        yield Viewers(process, audiences)
         assert process.poll() is None, "each has watched to the end"
     finally:
         process.communicate()

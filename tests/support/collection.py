@@ -1,4 +1,4 @@
-"""What is known of each test when all are collected: its marks, its turn, and what it shares with others."""
+"""The marks of the tests, their order, and which of them share something: known once all are collected."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 
@@ -21,6 +22,13 @@ def live_address(page: str) -> str:
     return html.unescape(match[1])
 
 
+def live_addresses(*pages: str) -> str:
+    """Return where the changes of some pages are to be had in one stream."""
+    first, *others = (urlsplit(live_address(page)) for page in pages)
+    views = [pair for other in others for pair in parse_qsl(other.query) if pair[0] != "session"]
+    return f"{first.path}?{first.query}&{urlencode(views)}"
+
+
 class Changes:
     """An open stream."""
 
@@ -28,18 +36,28 @@ class Changes:
         self.response = response
         self._lines = response.iter_lines()
 
-    def next(self) -> dict[str, Any]:
-        """Return the next change."""
-        return next(self._changes())
+    def next(self, event: str = "change") -> dict[str, Any]:
+        """Return the next change of a view, or another event about it, with the name of the view."""
+        return next(body for name, body in self._messages() if name == event)
+
+    def next_parts(self) -> dict[str, Any]:
+        """Return the next change that changes something."""
+        while not (change := self.next())["parts"]:
+            pass
+        return change
 
     def rest(self) -> list[str]:
         """Return the lines until the stream ends."""
         return [line for line in self._lines if line]
 
-    def _changes(self) -> Iterator[dict[str, Any]]:
+    def _messages(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        event = ""
         for line in self._lines:
-            if line.startswith("data: "):
-                yield json.loads(line.removeprefix("data: "))
+            if line.startswith("event: "):
+                event = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                view, body = json.loads(line.removeprefix("data: "))
+                yield event, {"view": view, **body}
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What takes long to make and stays the same: one of the test processes makes it for all of a run."""
+"""Files that take long to make and stay the same: one of the test processes makes them for all of a run."""
 
 from __future__ import annotations
 

@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
-from contextlib import aclosing
+import math
+from collections.abc import AsyncIterator, Collection, Hashable, Mapping, Sequence
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
+from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
-from prebuild_tasks.access import form_token, session_mark
+from prebuild_tasks.access import Principal, form_token, session_mark
+from prebuild_tasks.clock import monotonic
 from prebuild_tasks.web.api.auth import require_scope
 from prebuild_tasks.web.api.door import Door
+from prebuild_tasks.web.api.open_streams import OpenStream, OpenStreams
 from prebuild_tasks.web.api.operations import EVENT_STREAM
-from prebuild_tasks.web.api.problems import problem
+from prebuild_tasks.web.api.problems import ProblemError, problem
 from prebuild_tasks.web.api.stream_response import StreamResponse, cut_of
-from prebuild_tasks.web.page import headers
+from prebuild_tasks.web.page import headers, shared_views
 from prebuild_tasks.web.page.entry import find_session
 from prebuild_tasks.web.page.kinds import Page
 from prebuild_tasks.web.page.live_kinds import AnyKind, LiveKind, Viewer, ViewRead
-from prebuild_tasks.web.page.parts import Shown
-from prebuild_tasks.web.page.shared_views import RecentStates, SharedView
-from prebuild_tasks.web.page.visit import Visit
+from prebuild_tasks.web.page.parts import Shown, stale_message
+from prebuild_tasks.web.page.shared_views import RecentStates, SharedView, Watcher
+from prebuild_tasks.web.page.visit import DONE, Visit
 
 LIVE = "/live"
-_LAST_EVENT_ID = "last-event-id"
+VIEWS_MAX, STATES_MAX = 12, 48
+"""The most views of a stream, and states of their pages."""
+BEHIND_MAX = 10
+"""Changes for each of these that a page may be behind. Its stream ends then, and it comes back."""
 _TOKEN = 'name="form_token" value="{}"'
 """As the macro `form_token` has it. No text of a page can be like it, because its quotes are escaped."""
 _NO_TOKEN = _TOKEN.format("")
 _OVER = b"event: over\ndata:\n\n"
 """Tells a page that its session has ended, so that the browser does not ask again."""
-_READER = "live"
-"""The key of the reads, so that they take no viewer's threads."""
-
 
 V = TypeVar("V")
 
@@ -60,61 +65,122 @@ class LiveContent:
         return html.replace(_NO_TOKEN, _TOKEN.format(self.form_token))
 
 
-class LiveViews:
-    """The views of one process that are watched at present."""
+class LiveViews(OpenStreams[str, OpenStream]):
+    """The views of one process that are looked at, and the streams of their open pages, by session."""
 
     def __init__(self, door: Door, pages: Sequence[Page]) -> None:
         """Take the pages, some of which are live."""
+        super().__init__(door.stopping)
         self._door = door
         self._pages: Mapping[str, tuple[Page, AnyKind]] = {
             page.live.name: (page, page.live) for page in pages if page.live
         }
         self._views = dict[tuple[str, Hashable], SharedView[Any]]()
-        self.recent = RecentStates()
-        self._newest = 0
+        self._recent = RecentStates()
+        self._newest, self._changed_at = 0, -math.inf
 
     async def number_events(self) -> None:
         """Give all events numbers that are committed by now, and let the views be read that they may have changed."""
+        self._views = {key: view for key, view in self._views.items() if view.is_in_use}
         await self._door.number_events()
-        self._views = {key: view for key, view in self._views.items() if view.is_watched}
         if self._views and (newest := await self._door.newest_event()) != self._newest:
             self._newest = newest
-            for view in self._views.values():
-                view.wake()
+            self._wake()
+
+    def note_change(self) -> None:
+        """Let what was read before now be shown to nobody who asks from now on: something was changed by a form."""
+        self._changed_at = monotonic()
+        self._wake()
+
+    def _wake(self) -> None:
+        for view in self._views.values():
+            view.wake()
+
+    async def read(self, visit: Visit, kind: LiveKind[V]) -> V:
+        """Return a view for a visit: as it is kept up to date for open pages, or was read within the last second."""
+        now, view = monotonic(), self._view(kind, viewer_of(visit, kind))
+        since = -math.inf if view.is_up_to_date else now - shared_views.REST
+        if visit.query.get("done") in DONE:  # another process may have changed something for this visit
+            since = now
+        return await view.current(max(since, self._changed_at), visit.principal.key)
+
+    def seen(self, kind: LiveKind[V], viewer: Viewer, view: V) -> Shown:
+        """Return what a viewer sees of a view that was read just now."""
+        return self._view(kind, viewer).seen(viewer, view)
 
     async def listen(self, visit: Visit) -> Response:
-        """Answer with the changes of a page: `/live?kind=KIND`, with the page's query and the state that it shows."""
-        page, kind = self._pages.get(visit.query.get("kind", ""), (None, None))
-        if page is None or kind is None:
-            raise problem(404, "not_found", "there is no such view", hint=f"the views are {', '.join(self._pages)}")
-        require_scope(page, visit.principal)
+        """Answer with the changes of views: `/live?session=MARK`, with `view=NAME&shown=STATE` for each of them."""
+        asked = asked_views(visit.request.query_params)
         if visit.query.get("session", mark := session_mark(visit.session.id)) != mark:  # the browser has logged in anew
             return Response(_OVER, headers=headers.PAGE, media_type=EVENT_STREAM)
-        viewer = viewer_of(visit, kind)
-        await self._view(kind, viewer).check(viewer)
         places, key = visit.door.places, f"session {mark}"  # no token has a space in its name
         places.take(key, "this session")
         # Nothing is awaited from here until the response is sent, which gives the place back.
-        return StreamResponse(self._chunks(visit, kind, viewer), lambda: places.leave(key), headers.PAGE)
+        return StreamResponse(self._chunks(visit, asked), lambda: places.leave(key), headers.PAGE)
 
-    async def _chunks(self, visit: Visit, kind: AnyKind, viewer: Viewer) -> AsyncIterator[bytes]:
-        door, state = visit.door, visit.request.headers.get(_LAST_EVENT_ID, "") or visit.query.get("shown", "")
+    async def _chunks(self, visit: Visit, asked: Mapping[str, Collection[str]]) -> AsyncIterator[bytes]:
+        door, mark = visit.door, session_mark(visit.session.id)
+        stream = OpenStream(cut=cut_of(visit.request), behind_max=BEHIND_MAX * sum(map(len, asked.values())))
         until = door.session_watch.unless_ended(visit.session.id, door.stopping.wait())
-        listening = self._view(kind, viewer).listen(viewer, state, until, cut_of(visit.request))
-        async with aclosing(listening) as chunks:
+        following = self._follow(mark, stream, self._changes(visit, asked, stream), until)
+        async with aclosing(following) as chunks:
             async for chunk in chunks:
                 yield chunk
         if not door.stopping.is_set() and not await find_session(door, visit.request):
             yield _OVER
 
+    async def _changes(
+        self, visit: Visit, asked: Mapping[str, Collection[str]], stream: OpenStream
+    ) -> AsyncIterator[bytes]:
+        """Yield the changes of all views. One that is refused keeps none of the others."""
+        self._enter(session_mark(visit.session.id), stream)
+        with ExitStack() as stack:
+            for name, states in asked.items():
+                try:
+                    kind, viewer = self._find(visit.principal, name)
+                except ProblemError as error:
+                    stream.add(stale_message(name, None, error.details.detail), 1)
+                    continue
+                view, watcher = self._view(kind, viewer), Watcher(stream, states)
+                view.join(viewer, watcher)
+                stack.callback(view.leave, viewer, watcher)
+            async for chunk in stream.coming():
+                yield chunk
+
+    def _find(self, principal: Principal, name: str) -> tuple[AnyKind, Viewer]:
+        """Return the view of a name for a principal. Raises ProblemError if there is none, or not for this one."""
+        fields = dict(parse_qsl(name))
+        page, kind = self._pages.get(fields.get("kind", ""), (None, None))
+        if page is None or kind is None:
+            raise problem(404, "not_found", "there is no such view")
+        require_scope(page, principal)
+        return kind, kind.viewer(principal, fields)
+
     def _view(self, kind: LiveKind[V], viewer: Viewer) -> SharedView[V]:
-        """Return the view that a viewer watches, together with all whose subject is the same."""
-        look, key = ViewRead(self._door, viewer, _READER), (kind.name, kind.subject(viewer))
+        """Return the view that a viewer looks at, together with all whose subject is the same."""
+        key = (kind.name, kind.subject(viewer))
 
-        async def read() -> V:
-            return await kind.read(look)
+        async def read(reader: str) -> V:
+            return await kind.read(ViewRead(self._door, viewer, reader))
 
-        return self._views.setdefault(key, SharedView(kind, read, self.recent, self._door.stopping))
+        if key not in self._views:
+            self._views[key] = SharedView(kind, read, self._recent)
+        return self._views[key]
+
+
+def asked_views(query: QueryParams) -> Mapping[str, Collection[str]]:
+    """Return the names of the views that a stream is asked for, each with the states that its pages have.
+
+    Raises ProblemError (400) for none and for too many.
+    """
+    names, states = query.getlist("view"), query.getlist("shown")
+    asked = dict[str, dict[str, None]]()
+    for name, state in zip_longest(names, states[: len(names)], fillvalue=""):
+        asked.setdefault(name, {})[state] = None
+    if not asked or len(asked) > VIEWS_MAX or len(names) > STATES_MAX:
+        detail = f"a stream is of 1 to {VIEWS_MAX} views, with at most {STATES_MAX} states"
+        raise problem(400, "malformed_query", detail, hint="load the page again")
+    return asked
 
 
 def viewer_of(visit: Visit, kind: LiveKind[V]) -> Viewer:
@@ -123,8 +189,8 @@ def viewer_of(visit: Visit, kind: LiveKind[V]) -> Viewer:
 
 
 async def read_live(visit: Visit, kind: LiveKind[V]) -> V:
-    """Read the view that a page shows."""
-    return await kind.read(ViewRead(visit.door, viewer_of(visit, kind), visit.principal.key))
+    """Return the view that a page shows: one read is for all who look at the same at the time."""
+    return await _views_of(visit).read(visit, kind)
 
 
 def show_live(
@@ -135,10 +201,14 @@ def show_live(
     Its template has the parts by `live`.
     """
     viewer = viewer_of(visit, kind)
-    views: LiveViews = visit.request.app.state.live
-    shown, query = Shown(tuple(kind.parts(view, viewer))), ""
+    shown, query = _views_of(visit).seen(kind, viewer, view), ""
     if changes:
-        mark, state = session_mark(visit.session.id), views.recent.keep(shown).state
-        query = urlencode([("kind", kind.name), *viewer.fields, ("session", mark), ("shown", state)])
+        mark = session_mark(visit.session.id)
+        query = urlencode([("session", mark), ("view", kind.view_name(viewer)), ("shown", shown.state)])
     live = LiveContent(shown, query, form_token(visit.session.id))
     return visit.show(template, 200, live=live, **values)
+
+
+def _views_of(visit: Visit) -> LiveViews:
+    views: LiveViews = visit.request.app.state.live
+    return views

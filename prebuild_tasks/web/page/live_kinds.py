@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlencode
 
 from prebuild_tasks.access import Principal, Reach, Scope
 from prebuild_tasks.web.api.door import Door
@@ -59,14 +60,13 @@ class LiveKind(Generic[V]):
     """What a page shows, as it is read and as its parts show it."""
 
     name: str
-    """As in `/live?kind=NAME`."""
+    """Begins the names of its views."""
     read: Callable[[ViewRead], Awaitable[V]]
     """Reads the view for all viewers whose subject is the same."""
     parts: Callable[[V, Viewer], Sequence[Part]]
     """Returns what a viewer sees of it. Raises NotFoundError if that is nothing. It must be quick."""
     fields: tuple[str, ...] = ()
-    """The fields of the page's query, and the names in its path, that decide what it shows. None is `kind` or `shown`,
-    which the stream has for itself."""
+    """The fields of the page's query, and the names in its path, that decide what it shows. None is `kind`."""
     subject: Callable[[Viewer], Hashable] = _one_for_all
     """Returns what has to be read for a viewer. By default, one read is for all."""
     rest: float = 0.0
@@ -80,6 +80,10 @@ class LiveKind(Generic[V]):
         if self.of_pools_only:
             return Viewer(reach=replace(principal.reach, owner=""), scope=Scope.READ, fields=fields)
         return Viewer(reach=principal.reach, scope=principal.scope, fields=fields)
+
+    def view_name(self, viewer: Viewer) -> str:
+        """Return what the page's stream calls the view of a viewer: a query with its kind and its fields."""
+        return urlencode([("kind", self.name), *viewer.fields])
 
 
 AnyKind = LiveKind[Any]

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 
 from prebuild_tasks.model.json_values import JsonObject
@@ -41,11 +42,9 @@ class Shown:
         return whole.hexdigest()
 
     @cached_property
-    def message(self) -> bytes:
-        """What a stream sends to a page of which it is not known what that shows."""
-        return _message(
-            self, {"is": self.state, "all": True, "parts": _encoded(self, {part.id for part in self.parts})}
-        )
+    def everything(self) -> bytes:
+        """What makes any page show them, as JSON."""
+        return _json({"is": self.state, "all": True, "parts": _encoded(self, {part.id for part in self.parts})})
 
     def within(self, parent: str) -> str:
         """Return the HTML of the parts of a list."""
@@ -56,8 +55,8 @@ class Shown:
         return {part.id: part.html for part in self.parts}[part_id]
 
 
-def change_message(before: Shown, now: Shown) -> bytes:
-    """Return what makes the one of the other, as a stream has it: only what changed.
+def change_between(before: Shown, now: Shown) -> bytes:
+    """Return what makes the one of the other, as JSON: only what changed.
 
     Each part comes with the id of the one before it in its list; empty: it is the first one. Applied in their order,
     with the others left where they are, they give the order of the list.
@@ -67,7 +66,18 @@ def change_message(before: Shown, now: Shown) -> bytes:
     if _ids_among(before.parts, new - changed) != _ids_among(now.parts, new - changed):
         changed = new
     gone = [part_id for part_id in old if part_id not in new]
-    return _message(now, {"was": before.state, "is": now.state, "gone": gone, "parts": _encoded(now, changed)})
+    return _json({"was": before.state, "is": now.state, "gone": gone, "parts": _encoded(now, changed)})
+
+
+def change_message(view: str, change: bytes) -> bytes:
+    """Return what a stream sends when a view of this name has changed."""
+    return _message("change", view, change)
+
+
+def stale_message(view: str, since: datetime | None, why: str) -> bytes:
+    """Return what a stream sends while a view cannot be kept up to date; `since`: it was read then, unless never."""
+    at = since and since.astimezone(UTC).isoformat()
+    return _message("stale", view, _json({"since": at, "why": why}))
 
 
 def _ids_among(parts: Iterable[Part], chosen: set[str]) -> Sequence[str]:
@@ -83,6 +93,10 @@ def _encoded(shown: Shown, chosen: set[str]) -> list[JsonObject]:
     return parts
 
 
-def _message(shown: Shown, data: dict[str, object]) -> bytes:
-    """Return a message in ASCII: it has no line break but its own. Browsers come back with its id."""
-    return f"id: {shown.state}\nevent: change\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode("ascii")
+def _message(event: str, view: str, value: bytes) -> bytes:
+    return b"event: %s\ndata: [%s,%s]\n\n" % (event.encode("ascii"), _json(view), value)
+
+
+def _json(value: object) -> bytes:
+    """Return a value in ASCII, without a line break: many clients take every line break of Unicode for one."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii")

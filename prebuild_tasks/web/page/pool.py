@@ -13,8 +13,9 @@ from prebuild_tasks.web.page.actions import POOL_PATH
 from prebuild_tasks.web.page.bands import week_band
 from prebuild_tasks.web.page.kinds import Page
 from prebuild_tasks.web.page.live import read_live, show_live
+from prebuild_tasks.web.page.live_kinds import LiveKind, ViewRead, seen_alike
 from prebuild_tasks.web.page.plots import Plot, plots
-from prebuild_tasks.web.page.pool_parts import POOL
+from prebuild_tasks.web.page.pool_parts import POOL, pool_name
 from prebuild_tasks.web.page.visit import Visit
 
 _DAY, _WEEK = timedelta(days=1), timedelta(days=7)
@@ -32,7 +33,7 @@ class _Drawings:
 async def show_pool(visit: Visit) -> Response:
     """Show a pool within reach. Its drawings stay as they are while the page is open."""
     view = await read_live(visit, POOL)
-    drawn = await visit.in_thread(lambda: _read(visit, view.name))
+    drawn = await read_live(visit, DRAWINGS)
     return show_live(
         visit, POOL, view, "pool",
         name=view.name,
@@ -41,12 +42,15 @@ async def show_pool(visit: Visit) -> Response:
     )  # fmt: skip
 
 
-def _read(visit: Visit, name: str) -> _Drawings:
-    database, settings, reach = visit.door.runtime.database, visit.door.settings, visit.principal.reach
-    return _Drawings(
-        pool_week(database, reach, name),
-        pool_curves(database, settings, reach, name, _DAY),
-        pool_curves(database, settings, reach, name, _WEEK),
+async def _read(look: ViewRead) -> _Drawings:
+    database, settings, reach = look.door.runtime.database, look.door.settings, look.viewer.reach
+    name = pool_name(look.viewer)
+    return await look.in_thread(
+        lambda: _Drawings(
+            pool_week(database, reach, name),
+            pool_curves(database, settings, reach, name, _DAY),
+            pool_curves(database, settings, reach, name, _WEEK),
+        )
     )
 
 
@@ -59,4 +63,6 @@ async def show_none(visit: Visit) -> Response:
     raise NotFoundError(f"there is no page {visit.request.url.path}")
 
 
+DRAWINGS = LiveKind(name="drawings", read=_read, parts=lambda *_: (), fields=("template", "preset"), subject=seen_alike)
+"""The drawings of the page, which are read for visits only."""
 PAGES = (Page(path=POOL_PATH, handle=show_pool, live=POOL), Page(path="/pools/{rest:path}", handle=show_none))

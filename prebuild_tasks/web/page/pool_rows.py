@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from prebuild_tasks.insight import PoolLine
 from prebuild_tasks.model.names import PresetRef
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TableRow:
     """A pool as a row of the table. Its texts are as they were stored; who renders them makes them safe."""
 
@@ -45,10 +46,15 @@ class TableRow:
     claims: int
     """The requests since midnight, UTC."""
 
-    @property
+    @cached_property
     def pool(self) -> str:
         """`template/preset`, with `@version` unless that is the active version."""
         return str(self.ref)
+
+    @cached_property
+    def searched(self) -> str:
+        """The text in which a search looks for its parts."""
+        return f"{self.pool} {self.organization}".casefold()
 
     @property
     def template(self) -> str:
@@ -80,7 +86,7 @@ class TableRow:
         return "" if self.hit_rate is None else f"{int(self.hit_rate * 100)} %"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PoolFilter:
     """The rows to show. An empty field restricts nothing."""
 
@@ -90,18 +96,21 @@ class PoolFilter:
     organization: str = ""
     reason: str = ""
 
+    @cached_property
+    def _parts(self) -> Sequence[str]:
+        return self.search.casefold().split()
+
     def __bool__(self) -> bool:
         """Return whether it may leave out a row."""
-        return bool(self.search.split() or self.template or self.organization or self.reason)
+        return bool(self._parts or self.template or self.organization or self.reason)
 
     def shows(self, row: TableRow) -> bool:
         """Return whether a row meets every field."""
-        name = f"{row.pool} {row.organization}".casefold()
         return (
             self.template in ("", row.template)
             and self.organization in ("", row.organization)
             and self.reason in ("", row.reason)
-            and all(part in name for part in self.search.casefold().split())
+            and all(part in row.searched for part in self._parts)
         )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
 from starlette.responses import Response
 
-from prebuild_tasks.access import EVERYTHING, sees_preset
+from prebuild_tasks.access import EVERYTHING, Reach, sees_preset
 from prebuild_tasks.insight import pool_lines
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.page.kinds import Page
@@ -34,13 +34,24 @@ class DrawnPools:
     rows: Sequence[DrawnRow]
     root: str
     """Begins every path."""
+    _within: dict[Reach, Sequence[DrawnRow]] = field(default_factory=dict, compare=False)
+
+    def within(self, reach: Reach) -> Sequence[DrawnRow]:
+        """Return the rows within a reach, looked for once for all who have the same."""
+        if reach.is_everything:
+            return self.rows
+        if reach not in self._within:
+            self._within[reach] = [
+                drawn for drawn in self.rows if sees_preset(reach, drawn[0].organization, drawn[0].ref.pool)
+            ]
+        return self._within[reach]
 
 
 async def show_pools(visit: Visit) -> Response:
     """Show the pools within reach."""
     drawn = await read_live(visit, POOLS)
     viewer = viewer_of(visit, POOLS)
-    offered = choices([row for row, _ in _within_reach(drawn, viewer)])
+    offered = choices([row for row, _ in drawn.within(viewer.reach)])
     return show_live(visit, POOLS, drawn, "pools", chosen=_filter(viewer), offered=offered)
 
 
@@ -63,19 +74,13 @@ def draw_row(row: TableRow, root: str) -> Part:
 
 
 def _parts(drawn: DrawnPools, viewer: Viewer) -> Sequence[Part]:
-    within = _within_reach(drawn, viewer)
+    within = drawn.within(viewer.reach)
     shown = _filter(viewer)
     rows = [part for row, part in within if shown.shows(row)] if shown else [part for _, part in within]
     short = sum(row.shortfall > 0 for row, _ in within)
     summary = render_part("pools_parts", "summary", len(within), short)
     empty = render_part("pools_parts", "empty", len(within), len(rows), drawn.root)
     return [Part(SUMMARY, summary), Part(EMPTY, empty), *rows]
-
-
-def _within_reach(drawn: DrawnPools, viewer: Viewer) -> Sequence[DrawnRow]:
-    if viewer.reach.is_everything:
-        return drawn.rows
-    return [(row, part) for row, part in drawn.rows if sees_preset(viewer.reach, row.organization, row.ref.pool)]
 
 
 def _filter(viewer: Viewer) -> PoolFilter:

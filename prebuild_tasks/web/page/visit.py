@@ -69,7 +69,8 @@ class Visit(AdmittedRequest):
         return html_response(self.request, render_part(template, macro, *values))
 
     def go(self, path: str) -> Response:
-        """Answer with the way to a path of this page, as after a form."""
+        """Answer with the way to a path of this page after a form, whose changes every page shows from now on."""
+        self.request.app.state.live.note_change()
         return go_to(root_of(self.door), path)
 
 

@@ -1,11 +1,7 @@
 // Shows what changes on a page while it is open. Pages work without this script. `times.js` stands before it.
 "use strict";
 
-// The tabs of a session that show the same share one stream: the one that has the lock
-// reads it, and hands on what it gets. Only tabs that are seen take part.
-
 const main = document.querySelector("main[data-live]");
-const RETRY_MS = 3000; // after an answer without a stream, half to one and a half times as long
 const KEPT = "open"; // the attribute that people change
 
 // Makes an element like a new one, and leaves alone what is the same. Children with an id stay themselves in any place.
@@ -106,19 +102,12 @@ function show({ all, gone = [], parts }) {
   }));
 }
 
-// Returns all parts of this page, for a tab that has missed some.
-function everything() {
-  const rows = [...main.querySelectorAll("[data-list] > *")].map((row) => ({
-    id: row.id, within: row.parentNode.id, after: row.previousElementSibling?.id ?? "", html: row.outerHTML }));
-  const others = [...main.querySelectorAll("[data-part]")].map((part) => ({
-    id: part.id, within: "", html: waiting.get(part.id) ?? part.outerHTML }));
-  return [...others, ...rows];
-}
-
-function showConnection({ since, over, why }) {
-  const place = document.getElementById("connection");
+// Says that the page is live, or since when and why not: it is disconnected, not up to date though it is connected, or over.
+function showConnection({ since, why, stale, over }) {
+  const place = document.getElementById("connection"), state = stale ? "Not up to date" : "Disconnected";
   place.className = since || over ? "away" : "live";
-  place.textContent = over ? "Logged out. " : since ? `Disconnected since ${today.format(since)}, trying again${why ? `: ${why}` : ""}` : "Live";
+  const away = () => `${state} since ${localTime(new Date(since), new Date())}, trying again${why ? `: ${why}` : ""}`;
+  place.textContent = over ? "Logged out. " : since ? away() : "Live";
   if (over) place.append(Object.assign(document.createElement("a"), { href: location.href, textContent: "Log in again" }));
   place.hidden = false;
 }
@@ -128,98 +117,190 @@ function reasonOf(html) {
   return new DOMParser().parseFromString(html, "text/html").querySelector("h1")?.textContent ?? "";
 }
 
-function watch() {
-  document.getElementById("connection").hidden = false; // which says that it connects
-  const address = new URL(main.dataset.live, location.href);
-  let state = address.searchParams.get("shown"), since = null, leads = false, source, seen;
-  address.searchParams.delete("shown");
-  const name = `prebuild:${address.pathname}${address.search}`, channel = new BroadcastChannel(name);
+// The tabs of a session share one stream of the views that they show: the tab that has the lock reads it, and hands on
+// what comes. Each says what it shows, and when that ends. Only tabs that are seen take part.
 
-  // Returns false if something was missed before.
-  function receive(change) {
-    if (change.is === state) return true;
-    if (!change.all && change.was !== state) return false;
-    show(change);
-    state = change.is;
-    return true;
+const VIEWS_MAX = 12, STATES_MAX = 4; // of a stream, and of each view in it
+const SHOW_MS = 20000; // a tab says again what it shows; one that is silent for three times as long is gone
+const JOIN_MS = 50, LEAVE_MS = 1000; // from a change of what is shown until the stream is opened anew
+const MISSED_MS = 500; // after a change of another state, until a tab that is still behind says so
+const RETRY_MS = 3000; // after it broke, half to one and a half times as long
+
+// Reads the stream for all tabs until the signal, and says to them what comes. Returns what hears them.
+function lead({ path, session, say, awaySince, signal }) {
+  const tabs = new Map(); // what each shows, by its id
+  let known = new Map(); // the state of each view in the stream, and why it is not up to date
+  let source, timer, due = Infinity;
+
+  function openWithin(ms) {
+    if (Date.now() + ms >= due) return;
+    due = Date.now() + ms;
+    clearTimeout(timer);
+    timer = setTimeout(open, ms);
   }
 
-  function tell(connection) {
+  function learn(view, news) {
+    known.set(view, { ...known.get(view), ...news });
+  }
+
+  function receive(view, change) {
+    learn(view, { is: change.is, stale: null });
+    for (const tab of tabs.values()) if (tab.view === view && follows(change, tab.state)) tab.state = change.is;
+    say({ view, change });
+  }
+
+  function tellStale(view, stale) {
+    learn(view, { stale });
+    say({ view, stale });
+  }
+
+  function open() {
+    due = Infinity;
+    source?.close();
+    const shown = new Map(); // the states of each view
+    for (const { view, state } of tabs.values()) shown.set(view, (shown.get(view) ?? new Set()).add(state));
+    const views = [...shown.keys()], query = new URLSearchParams({ session });
+    known = new Map(views.map((view) => [view, {}]));
+    for (const view of views.slice(0, VIEWS_MAX)) {
+      for (const state of [...shown.get(view)].slice(0, STATES_MAX)) {
+        query.append("view", view);
+        query.append("shown", state);
+      }
+    }
+    for (const view of views.slice(VIEWS_MAX)) tellStale(view, { why: `${VIEWS_MAX} other pages are open` });
+    const opened = source = new EventSource(`${path}?${query}`);
+    source.addEventListener("change", ({ data }) => receive(...JSON.parse(data)));
+    source.addEventListener("stale", ({ data }) => tellStale(...JSON.parse(data)));
+    source.addEventListener("over", () => say({ connection: { over: true } }));
+    source.onerror = () => retry(opened, opened.readyState === EventSource.CLOSED);
+  }
+
+  async function retry(broken, isRefused) {
+    broken.close();
+    known = new Map();
+    const since = awaySince() ?? Date.now();
+    say({ connection: { since } });
+    openWithin(RETRY_MS * (0.5 + Math.random()));
+    if (!isRefused) return;
+    const answer = await fetch(broken.url, { redirect: "manual", signal }).catch(() => null);
+    const why = answer?.status >= 400 ? reasonOf(await answer.text().catch(() => "")) : "";
+    if (answer?.ok) answer.body.cancel();
+    if (signal.aborted || source !== broken) return;
+    if (answer?.type === "opaqueredirect") say({ connection: { over: true } });
+    else if (why) say({ connection: { since, why } });
+  }
+
+  function forget(id) {
+    const gone = tabs.get(id);
+    tabs.delete(id);
+    if (gone && ![...tabs.values()].some(({ view }) => view === gone.view)) openWithin(LEAVE_MS);
+  }
+
+  function hear({ show, leave }) {
+    if (leave) forget(leave);
+    if (!show) return;
+    const { id, view, state } = show, before = tabs.get(id), news = known.get(view);
+    tabs.set(id, { view, state, at: Date.now() });
+    for (const [other, { at }] of tabs) if (at < Date.now() - 3 * SHOW_MS) forget(other);
+    const isAwaited = before?.view === view && before.state === state && news && !news.is;
+    if (news?.is === state || isAwaited) say({ view, ...news });
+    else openWithin(JOIN_MS);
+  }
+
+  signal.addEventListener("abort", () => {
+    clearTimeout(timer);
+    source?.close();
+  });
+  return hear;
+}
+
+// Tells whether a change brings up to date who has this state, or finds it so.
+function follows(change, state) {
+  return change.all || change.was === state || change.is === state;
+}
+
+function watch() {
+  document.getElementById("connection").hidden = false; // which says that it connects
+  const { pathname: path, searchParams } = new URL(main.dataset.live, location.href);
+  const session = searchParams.get("session"), view = searchParams.get("view"), id = `${Math.random()}`;
+  const name = `prebuild:${path}:${session}`;
+  const channel = navigator.locks && new BroadcastChannel(name); // outside of a secure context each tab reads for itself
+  let state = searchParams.get("shown"), newest = state, good = Date.now(), since = null;
+  let hear = null, seen, timer, missed;
+
+  // Speaks to all tabs, with this one.
+  function say(message) {
+    channel?.postMessage(message);
+    heed(message);
+  }
+
+  function tellShown() {
+    say({ show: { id, view, state } });
+  }
+
+  function be(connection) {
     showConnection(connection);
-    channel.postMessage({ connection });
+    since = connection.since ?? null;
+    if (!connection.since) good = Date.now();
+  }
+
+  function apply(change) {
+    newest = change.is;
+    if (!follows(change, state)) { // it is for another tab, or something was missed before
+      clearTimeout(missed);
+      missed = setTimeout(() => state !== newest && tellShown(), MISSED_MS);
+      return;
+    }
+    if (change.is !== state) show(change);
+    state = change.is;
+    be({});
+  }
+
+  function heed(message) {
+    if (document.hidden) return;
+    hear?.(message);
+    if (message.who) tellShown();
+    if (message.connection) be(message.connection);
+    if (message.connection?.over) finish();
+    if (message.view !== view) return;
+    if (message.change) apply(message.change);
+    else if (message.stale) be({ since: message.stale.since ?? good, why: message.stale.why, stale: true });
+    else if (message.is === state) be({});
   }
 
   // Leaves the lock and the stream to others: the session has ended, and this page with it.
   function finish() {
     document.removeEventListener("visibilitychange", follow);
-    seen.abort();
-    channel.close();
+    stop();
+    channel?.close();
   }
 
-  function tellOver() {
-    tell({ over: true });
-    finish();
+  function stop() {
+    clearInterval(timer);
+    clearTimeout(missed);
+    seen?.abort();
   }
 
-  // Reads the stream until the signal.
-  function lead(signal) {
-    let timer;
-    const open = () => {
-      address.searchParams.set("shown", state);
-      source = new EventSource(address);
-      source.onopen = () => tell({ since: since = null });
-      source.addEventListener("change", ({ data }) => {
-        const change = JSON.parse(data);
-        channel.postMessage({ change });
-        if (receive(change)) return;
-        source.close();
-        open();
-      });
-      source.addEventListener("over", tellOver);
-      source.onerror = async () => {
-        tell({ since: since ??= Date.now() });
-        if (source.readyState !== EventSource.CLOSED) return; // the browser tries again
-        const answer = await fetch(address, { redirect: "manual", signal }).catch(() => null);
-        const why = answer?.status >= 400 ? reasonOf(await answer.text().catch(() => "")) : "";
-        if (answer?.ok) answer.body.cancel();
-        if (signal.aborted) return;
-        if (answer?.type === "opaqueredirect") tellOver();
-        else timer = setTimeout(open, RETRY_MS * (0.5 + Math.random()));
-        if (why) tell({ since, why });
-      };
-    };
+  function begin(signal) {
     return new Promise((done) => {
-      signal.addEventListener("abort", () => {
-        leads = false;
-        clearTimeout(timer);
-        source.close();
-        done();
-      });
-      leads = true;
-      open();
+      hear = lead({ path, session, say, awaySince: () => since, signal });
+      signal.addEventListener("abort", () => done(hear = null));
+      say({ who: true });
     });
   }
 
-  channel.onmessage = ({ data: { change, connection, hello } }) => {
-    if (hello && leads && source.readyState === EventSource.OPEN) {
-      channel.postMessage({ change: { is: state, all: true, parts: everything() }, connection: { since } });
-    }
-    if (leads || document.hidden) return;
-    if (connection) showConnection(connection);
-    if (connection?.over) return finish();
-    if (change && !receive(change)) channel.postMessage({ hello: true });
-  };
-
   function follow() {
-    seen?.abort();
-    if (document.hidden) return;
+    stop();
+    if (document.hidden) return channel?.postMessage({ leave: id });
     seen = new AbortController();
     const { signal } = seen;
-    channel.postMessage({ hello: true });
-    if (navigator.locks) navigator.locks.request(name, { signal }, () => lead(signal)).catch(() => {});
-    else lead(signal); // outside of a secure context each tab reads for itself
+    timer = setInterval(tellShown, SHOW_MS);
+    tellShown();
+    if (channel) navigator.locks.request(name, { signal }, () => begin(signal)).catch(() => {});
+    else begin(signal);
   }
 
+  if (channel) channel.onmessage = ({ data }) => heed(data);
   document.addEventListener("visibilitychange", follow);
   follow();
 }

@@ -16,9 +16,11 @@ from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.operations import pause, resume
 from prebuild_tasks.pools.options import ApplyOptions
+from prebuild_tasks.web.page import pools
 from tests.support.api import NO_REDIS
 from tests.support.builders import fill, staffed
 from tests.support.chromium import Visitor, browsing
@@ -222,6 +224,22 @@ def test_a_page_says_since_when_it_is_disconnected(database: Database, tmp_path:
         wait_until(lambda: page.run(CONNECTION).startswith("Disconnected since "), what="the end of the server")
         assert page.run("window.loadedOnce")
         assert page.run(ORDER) == "dev/big,dev/small"
+
+
+def test_a_page_says_since_when_and_why_it_is_not_up_to_date(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def be_away(_door: object) -> None:
+        raise UnreachableError("it refused the connection")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pools, "drawn_pools", be_away)
+        wait_until(lambda: stage.page.run(CONNECTION).startswith("Not up to date since "), what="the outage")
+        assert stage.page.run(CONNECTION).endswith(", trying again: the database does not answer")
+        assert stage.page.run("document.querySelector('#connection.away').getAttribute('role')") == "status"
+    shows(stage.page, CONNECTION, "Live")
+    stage.claim("ada", "dev/small")
+    shows(stage.page, eligible("dev/small"), "1")
+    assert stage.page.run("window.loadedOnce")
+    assert streams(stage.page) == 1
 
 
 def test_a_page_says_that_its_session_has_ended(stage: Stage) -> None:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -20,7 +21,7 @@ from prebuild_tasks.pools.operations import pause, resume
 from prebuild_tasks.pools.options import ApplyOptions
 from tests.support.builders import staffed
 from tests.support.door import FULL, NONE, Doors, doors
-from tests.support.live import Changes, live_address, logged_in, watching
+from tests.support.live import Changes, live_address, live_addresses, logged_in, watching
 from tests.support.pool_files import load_text
 from tests.support.wait import wait_until
 
@@ -33,6 +34,16 @@ organizations: [{name: acme}]
 templates:
   - {name: theirs, organization: acme, provisioner: simulated, config: {}, presets: [{name: small, desired: 0}]}
 """
+POOLS_ONLY = "/live?view=kind%3Dpools"
+
+
+def stream_of(*views: str) -> str:
+    return f"/live?{urlencode([('view', view) for view in views])}"
+
+
+def view_of(pool: str) -> str:
+    template, _, preset = pool.partition("/")
+    return urlencode({"kind": "pool", "template": template, "preset": preset})
 
 
 @pytest.fixture
@@ -68,20 +79,20 @@ def test_a_page_gets_what_it_missed_and_what_comes(service: Doors) -> None:
             assert headers["content-type"].startswith("text/event-stream")
             assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-store", "no")
             assert "content-encoding" not in headers
-            first = changes.next()
+            first = changes.next_parts()
             assert f"shown={first['was']}" in live_address(page)
             assert ids(first) == {f"pool-{NONE}"}
             began = monotonic()
             set_paused(service, FULL)
-            change = changes.next()
+            change = changes.next_parts()
             assert monotonic() - began < SOON
             assert (ids(change), change["was"]) == ({f"pool-{FULL}"}, first["is"])
             assert '<span class="badge paused">' in change["parts"][0]["html"]
             set_paused(service, FULL, paused=False)
-            last = changes.next()
-        with watching(client, live_address(page), **{"Last-Event-ID": change["is"]}) as changes:
-            assert changes.next() == last
-        with watching(client, "/live?kind=pools&shown=of+another+process") as changes:
+            last = changes.next_parts()
+        with watching(client, f"{POOLS_ONLY}&shown={change['is']}") as changes:
+            assert changes.next_parts() == last
+        with watching(client, f"{POOLS_ONLY}&shown=of+another+process") as changes:
             whole = changes.next()
             assert whole["all"] is True
             assert {f"pool-{FULL}", f"pool-{NONE}"} < ids(whole)
@@ -89,7 +100,7 @@ def test_a_page_gets_what_it_missed_and_what_comes(service: Doors) -> None:
             assert changes.next()["parts"] == []
             set_paused(service, NONE, paused=False)
             set_paused(service, FULL)
-            assert ids(changes.next()) == {f"pool-{FULL}"}
+            assert ids(changes.next_parts()) == {f"pool-{FULL}"}
 
 
 def test_each_sees_only_what_is_within_reach(service: Doors) -> None:
@@ -101,11 +112,11 @@ def test_each_sees_only_what_is_within_reach(service: Doors) -> None:
     request = NewTokenRequest(name="acme", scope=Scope.READ, organization="acme")
     token = service.asked(lambda database, _: create_token(database, request, actor="test").text)
     url, _ = service.serve()
-    with logged_in(url, token) as client, watching(client, "/live?kind=pools") as changes:
+    with logged_in(url, token) as client, watching(client, POOLS_ONLY) as changes:
         assert ids(changes.next()) == {"pools-summary", "pools-empty", "pool-theirs/small"}
         set_paused(service, FULL)
         set_paused(service, "theirs/small")
-        assert ids(changes.next()) == {"pool-theirs/small"}
+        assert ids(changes.next_parts()) == {"pool-theirs/small"}
 
 
 def test_the_page_of_a_pool_changes_for_who_sees_it(service: Doors) -> None:
@@ -123,15 +134,20 @@ def test_the_page_of_a_pool_changes_for_who_sees_it(service: Doors) -> None:
             changes.next()
             seen.next()
             set_paused(service, FULL)
-            parts = part_of(changes, "pool-why")
-            assert parts.keys() >= {"pool-why", "pool-actions"}
+            parts = part_of(changes, "pool-actions")
+            assert "pool-why" in parts
             assert f'action="/pools/{FULL}/resume"' in parts["pool-actions"]
             assert tokens.isdisjoint(re.findall(r"\w+", "".join(parts.values()))), "what all share is of no session"
-            parts = part_of(seen, "pool-why")
+            while "paused" not in (parts := part_of(seen, "pool-why"))["pool-why"]:
+                pass
             assert "pool-actions" not in parts
             assert "<form" not in "".join(parts.values())
-        assert sees.get("/live?kind=pool&template=none&preset=small").status_code == 404
-        assert admin.get("/live?kind=pool&template=none&preset=sm%00all").status_code == 404
+        for client, pool, why in (
+            (sees, NONE, f"there is no preset {NONE}"),
+            (admin, "none/sm\0all", "there is nothing named 'none/sm\\x00all'"),
+        ):
+            with watching(client, stream_of(view_of(pool))) as changes:
+                assert changes.next("stale")["why"] == why
 
 
 def claim_waiting(service: Doors, owner: str) -> None:
@@ -145,18 +161,18 @@ def test_the_first_pages_of_the_lists_change(service: Doors) -> None:
         assert "Nobody waits." in waiting
         claim_waiting(service, "ada")
         with watching(client, live_address(waiting)) as changes:
-            first = changes.next()
+            first = changes.next_parts()
             assert {"waiting-empty", "waiting-pages"} < ids(first)
             row = next(part for part in first["parts"] if part["within"] == "waiting")
             assert '<th scope="row">ada</th>' in row["html"]
             began = monotonic()
             claim_waiting(service, "bob")
-            assert '<th scope="row">bob</th>' in changes.next()["parts"][-1]["html"]
+            assert '<th scope="row">bob</th>' in changes.next_parts()["parts"][-1]["html"]
             assert monotonic() - began < SOON
             service.finish_builds()
         for name, page in (("builds", builds), ("workspaces", workspaces)):
             with watching(client, live_address(page)) as changes:
-                rows = [part for part in changes.next()["parts"] if part["within"] == name]
+                rows = [part for part in changes.next_parts()["parts"] if part["within"] == name]
                 assert rows
                 assert not [row["id"] for row in rows if row["id"] in page], "the others are as they were"
                 html = "".join(row["html"] for row in rows)
@@ -179,17 +195,20 @@ def test_the_workers_change_for_who_sees_the_whole_installation(service: Doors) 
                 lambda database, settings: staffed(database, settings.model_copy(update={"host": "new-host"}))
             )
             assert "new-host" in part_of(changes, "workers-hosts")["workers-hosts"]
-        assert some.get("/live?kind=workers").status_code == 403
+        with watching(some, stream_of("kind=workers")) as changes:
+            stale = changes.next("stale")
+            assert (stale["view"], stale["since"]) == ("kind=workers", None)
+            assert "not for" in stale["why"] or "for preset" in stale["why"]
 
 
 def test_only_a_session_lets_in(service: Doors) -> None:
     url, _ = service.serve()
     token = service.token()
     with logged_in(url, token) as client:
-        assert client.get("/live?kind=nothing").status_code == 404
-        assert client.get("/live").status_code == 404
+        assert client.get("/live").status_code == 400
+        assert client.get(stream_of(*(f"kind=pools&q={number}" for number in range(13)))).status_code == 400
         client.cookies.clear()
-        answer = client.get("/live?kind=pools", headers={"Authorization": f"Bearer {token}"})
+        answer = client.get(POOLS_ONLY, headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 303
         assert answer.headers["location"].startswith("/login?next=")
 
@@ -200,8 +219,8 @@ def test_a_stream_ends_with_its_session(service: Doors) -> None:
     with (
         logged_in(url, service.token("ada")) as out,
         logged_in(url, service.token("bob")) as revoked,
-        watching(out, "/live?kind=pools") as ended,
-        watching(revoked, "/live?kind=pools") as too,
+        watching(out, POOLS_ONLY) as ended,
+        watching(revoked, POOLS_ONLY) as too,
     ):
         form_token = re.search(r'name="form_token" value="(\w+)"', out.get("/pools").text)
         assert form_token
@@ -217,10 +236,10 @@ def test_streams_are_limited_and_end_at_the_stop(service: Doors) -> None:
     url, process = service.serve()
     with (
         logged_in(url, service.token()) as client,
-        watching(client, "/live?kind=pools"),
-        watching(client, "/live?kind=pools") as changes,
+        watching(client, POOLS_ONLY),
+        watching(client, POOLS_ONLY) as changes,
     ):
-        assert client.get("/live?kind=pools").status_code == 429
+        assert client.get(POOLS_ONLY).status_code == 429
         assert client.get("/pools").status_code == 200
         changes.next()
         process.send_signal(signal.SIGTERM)
@@ -236,9 +255,36 @@ def test_each_session_has_places_of_its_own(service: Doors) -> None:
     with (
         logged_in(url, token) as one,
         logged_in(url, token) as two,
-        watching(one, "/live?kind=pools"),
-        watching(one, "/live?kind=pools"),
-        watching(two, "/live?kind=pools") as changes,
+        watching(one, POOLS_ONLY),
+        watching(one, POOLS_ONLY),
+        watching(two, POOLS_ONLY) as changes,
     ):
-        assert one.get("/live?kind=pools").status_code == 429
+        assert one.get(POOLS_ONLY).status_code == 429
         assert changes.next()["all"] is True
+
+
+def test_one_stream_has_the_views_of_many_pages(service: Doors) -> None:
+    url, _ = service.serve()
+    with logged_in(url, service.token()) as client:
+        pages = [client.get(path).text for path in ("/pools", f"/pools/{FULL}", "/waiting", "/builds?limit=5")]
+        gone = [("view", view_of("gone/small")), ("view", "kind=of-a-newer-release"), ("view", "")]
+        with watching(client, f"{live_addresses(*pages)}&{urlencode(gone)}") as changes:
+            refused = [changes.next("stale") for _ in gone]
+            whys = {stale["view"]: stale["why"] for stale in refused}
+            assert whys["kind=of-a-newer-release"] == whys[""] == "there is no such view"
+            assert "gone/small" in whys[view_of("gone/small")]
+            set_paused(service, FULL)
+            changed = dict[str, set[str]]()
+            while len(changed) < 2:
+                change = changes.next_parts()
+                changed[change["view"]] = ids(change)
+            assert changed["kind=pools"] == {f"pool-{FULL}"}
+            assert "pool-why" in changed[view_of(FULL)]
+            claim_waiting(service, "ada")
+            while (change := changes.next_parts())["view"] != "kind=waiting":
+                pass
+            declared = load_text(OTHERS.replace("theirs", "gone"))
+            service.asked(lambda *where: apply(*where, declared, ApplyOptions(actor="test", source="others")))
+            while (change := changes.next_parts())["view"] != view_of("gone/small"):
+                pass
+            assert change["all"] is True, "a view that was refused is tried again"

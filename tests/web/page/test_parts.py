@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from prebuild_tasks.web.page.parts import Part, Shown, change_message
+from prebuild_tasks.web.page.parts import Part, Shown, change_between, change_message, stale_message
 
 
-def data_of(message: bytes) -> dict[str, Any]:
-    number, name, data, *rest = message.decode("ascii").splitlines()
-    assert (name, rest) == ("event: change", [""])
-    body: dict[str, Any] = json.loads(data.removeprefix("data: "))
-    assert number == f"id: {body['is']}"
+def data_of(change: bytes) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(change)
     return body
 
 
@@ -50,7 +48,7 @@ def applied(before: Shown, change: dict[str, Any]) -> Shown:
     ],
 )
 def test_only_what_changed_is_sent(before: Shown, now: Shown, sent: list[str], gone: list[str]) -> None:
-    change = data_of(change_message(before, now))
+    change = data_of(change_between(before, now))
     assert [part["id"] for part in change["parts"]] == sent
     assert change["gone"] == gone
     assert (change["was"], change["is"]) == (before.state, now.state)
@@ -66,8 +64,8 @@ def test_any_change_makes_the_one_page_of_the_other() -> None:
 
     for _ in range(500):
         before, now = some(), some()
-        assert applied(before, data_of(change_message(before, now))) == now
-        everything = data_of(now.message)
+        assert applied(before, data_of(change_between(before, now))) == now
+        everything = data_of(now.everything)
         assert everything["all"] is True
         assert applied(shown(), everything) == now
 
@@ -78,7 +76,16 @@ def test_a_state_is_that_of_one_page_only() -> None:
     assert shown("a1").state == shown("a1").state
 
 
-def test_hostile_texts_cannot_end_a_message() -> None:
+def test_a_message_names_its_view_and_hostile_texts_cannot_end_it() -> None:
     hostile = "\r\n\u2028\x85\ud800\n\nevent: x\ndata: y\n\n"
-    page = Shown((Part("a", hostile),))
-    assert data_of(page.message)["parts"][0]["html"] == hostile
+    page, at = Shown((Part("a", hostile),)), datetime(2026, 1, 2, 3, tzinfo=UTC)
+    for message, event in (
+        (change_message(hostile, page.everything), "change"),
+        (stale_message(hostile, at, hostile), "stale"),
+    ):
+        name, data, *rest = message.decode("ascii").splitlines()
+        assert (name, rest) == (f"event: {event}", [""])
+        view, body = json.loads(data.removeprefix("data: "))
+        assert view == hostile
+        assert hostile in (body.get("why"), body.get("parts", [{}])[0].get("html"))
+    assert b'"since":"2026-01-02T03:00:00+00:00"' in message

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,15 +15,35 @@ import pytest
 from prebuild_tasks.access import EVERYTHING, Reach, Scope
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.errors import NotFoundError, UnreachableError
+from prebuild_tasks.web.api.open_streams import OpenStream
 from prebuild_tasks.web.page import shared_views
 from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer
 from prebuild_tasks.web.page.parts import Part, Shown
-from prebuild_tasks.web.page.shared_views import RecentStates, SharedView
+from prebuild_tasks.web.page.shared_views import RecentStates, SharedView, Watcher
 
 ALL = Viewer(reach=EVERYTHING, scope=Scope.ADMIN)
 SOME = Viewer(reach=Reach(organization="acme"), scope=Scope.READ)
 SOON = 0.15
 """Seconds within which what happens at once has happened, on a busy machine, too."""
+
+
+class Page:
+    """An open page, which takes what its stream sends when it is asked to."""
+
+    def __init__(self, stream: OpenStream) -> None:
+        self.stream = stream
+        self._chunks, self._came = stream.coming(), list[Any]()
+
+    async def next(self, event: str = "change") -> dict[str, Any]:
+        """Return the next message, which is such an event."""
+        while not self._came:
+            text = (await anext(self._chunks)).decode()
+            self._came = [message.split("\n") for message in text.split("\n\n") if message.startswith("event: ")]
+        name, data = self._came.pop(0)
+        assert name == f"event: {event}", data
+        view, body = json.loads(data.removeprefix("data: "))
+        assert view == "kind=rows"
+        return dict(body)
 
 
 class Stage:
@@ -33,15 +54,14 @@ class Stage:
         self.reads = list[float]()
         """The times at which they began."""
         self.computed = Counter[Viewer]()
-        self.fails, self.hidden_from = False, set[Viewer]()
-        self.stopping, self.cut = asyncio.Event(), 0
+        self.fails, self.hidden_from, self.takes = False, set[Viewer](), 0.0
         kind: LiveKind[dict[str, int]] = LiveKind(name="rows", read=lambda _: {}, parts=self.parts)
         self.recent = RecentStates()
-        self.view = SharedView(kind, self.read, self.recent, self.stopping)
+        self.view = SharedView(kind, self.read, self.recent)
 
-    async def read(self) -> dict[str, int]:
+    async def read(self, _reader: str) -> dict[str, int]:
         self.reads.append(monotonic())
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.takes)
         if self.fails:
             raise UnreachableError("the database is away")
         return dict(self.rows)
@@ -52,34 +72,30 @@ class Stage:
             raise NotFoundError("there is no such thing")
         return [Part(name, f"{name}{value}", "list") for name, value in rows.items() if viewer == ALL or name == "a"]
 
-    def watch(self, viewer: Viewer = ALL, state: str = "") -> AsyncGenerator[bytes, None]:
-        return self.view.listen(viewer, state, self.stopping.wait(), self._cut)
-
-    def _cut(self) -> None:
-        self.cut += 1
+    @asynccontextmanager
+    async def watched(self, viewer: Viewer = ALL, *states: str) -> AsyncIterator[Page]:
+        """Open a page that shows these states, by default an unknown one."""
+        stream = OpenStream(cut=bool, behind_max=10)
+        watcher = Watcher(stream, states or ("",))
+        self.view.join(viewer, watcher)
+        yield Page(stream)
+        self.view.leave(viewer, watcher)
 
     def change(self, **rows: int) -> None:
         self.rows |= rows
         self.view.wake()
 
+    async def until(self, condition: Callable[[], object]) -> None:
+        while not condition():
+            await asyncio.sleep(0.01)
+
 
 def staged(body: Callable[[Stage], Awaitable[None]]) -> None:
     async def run() -> None:
-        stage = Stage()
         async with asyncio.timeout(30):
-            await body(stage)
-        stage.stopping.set()
+            await body(Stage())
 
     asyncio.run(run())
-
-
-async def change_of(stream: AsyncIterator[bytes]) -> dict[str, Any]:
-    """Return the next change of a stream."""
-    while True:
-        text = (await anext(stream)).decode()
-        if "data: " in text:
-            body: dict[str, Any] = json.loads(text.partition("data: ")[2])
-            return body
 
 
 def html(change: dict[str, Any]) -> list[str]:
@@ -95,32 +111,32 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_read_and_one_computation_serve_all_who_see_the_same() -> None:
     async def body(stage: Stage) -> None:
         async with AsyncExitStack() as stack:
-            everyone = [await stack.enter_async_context(aclosing(stage.watch(ALL))) for _ in range(20)]
-            others = [await stack.enter_async_context(aclosing(stage.watch(SOME))) for _ in range(20)]
-            assert [html(await change_of(stream)) for stream in everyone] == [["a1", "b1"]] * 20
-            assert [html(await change_of(stream)) for stream in others] == [["a1"]] * 20
+            everyone = [await stack.enter_async_context(stage.watched(ALL)) for _ in range(20)]
+            others = [await stack.enter_async_context(stage.watched(SOME)) for _ in range(20)]
+            assert [html(await page.next()) for page in everyone] == [["a1", "b1"]] * 20
+            assert [html(await page.next()) for page in others] == [["a1"]] * 20
             assert len(stage.reads) == 1
             stage.change(a=2)
-            assert [html(await change_of(stream)) for stream in (*everyone, *others)] == [["a2"]] * 40
+            assert [html(await page.next()) for page in (*everyone, *others)] == [["a2"]] * 40
             assert len(stage.reads) == 2
             assert stage.computed == {ALL: 2, SOME: 2}
             stage.change(b=2)
-            assert [html(await change_of(stream)) for stream in everyone] == [["b2"]] * 20
+            assert [html(await page.next()) for page in everyone] == [["b2"]] * 20
             stage.change(a=3)
-            assert [html(await change_of(stream)) for stream in others] == [["a3"]] * 20
+            assert [html(await page.next()) for page in others] == [["a3"]] * 20
 
     staged(body)
 
 
 def test_the_first_change_after_a_quiet_time_is_read_at_once_and_the_next_ones_rest() -> None:
     async def body(stage: Stage) -> None:
-        async with aclosing(stage.watch()) as stream:
-            await change_of(stream)
+        async with stage.watched() as page:
+            await page.next()
             await asyncio.sleep(shared_views.REST + SOON)
             for turn in range(3):
                 changed_at = monotonic()
                 stage.change(a=10 + turn)
-                assert html(await change_of(stream)) == [f"a{10 + turn}"]
+                assert html(await page.next()) == [f"a{10 + turn}"]
                 if turn == 0:
                     assert monotonic() - changed_at < SOON
         rests = [later - one for one, later in zip(stage.reads, stage.reads[1:], strict=False)]
@@ -134,10 +150,10 @@ def test_changes_without_an_event_are_seen_by_a_slow_look(monkeypatch: pytest.Mo
     monkeypatch.setattr(shared_views, "QUIET", 0.5)
 
     async def body(stage: Stage) -> None:
-        async with aclosing(stage.watch()) as stream:
-            await change_of(stream)
+        async with stage.watched() as page:
+            await page.next()
             stage.rows["a"] = 5
-            assert html(await change_of(stream)) == ["a5"]
+            assert html(await page.next()) == ["a5"]
 
     staged(body)
 
@@ -147,14 +163,14 @@ def test_a_slow_look_does_not_delay_the_first_change_after_it(monkeypatch: pytes
     monkeypatch.setattr(shared_views, "QUIET", 0.4)
 
     async def body(stage: Stage) -> None:
-        async with aclosing(stage.watch()) as stream:
-            await change_of(stream)
+        async with stage.watched() as page:
+            await page.next()
             while len(stage.reads) < 3:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.05)  # that look has ended
             changed_at = monotonic()
             stage.change(a=2)
-            assert html(await change_of(stream)) == ["a2"]
+            assert html(await page.next()) == ["a2"]
             assert monotonic() - changed_at < SOON
             assert len(stage.reads) == 4
 
@@ -163,25 +179,25 @@ def test_a_slow_look_does_not_delay_the_first_change_after_it(monkeypatch: pytes
 
 def test_an_event_that_comes_while_the_view_is_read_leads_to_another_read() -> None:
     async def body(stage: Stage) -> None:
-        async with aclosing(stage.watch()) as stream:
-            await change_of(stream)
+        async with stage.watched() as page:
+            await page.next()
             stage.view.wake()
             while len(stage.reads) < 2:
                 await asyncio.sleep(0)
             stage.change(a=7)  # this read may have missed it
-            assert html(await change_of(stream)) == ["a7"]
+            assert html(await page.next()) == ["a7"]
 
     staged(body)
 
 
 def test_a_page_gets_what_changed_since_its_state() -> None:
     async def body(stage: Stage) -> None:
-        page = stage.recent.keep(Shown(tuple(stage.parts({"a": 1, "b": 0, "c": 1}, ALL))))
-        async with aclosing(stage.watch(ALL, page.state)) as stream:
-            change = await change_of(stream)
-            assert (change["was"], html(change), change["gone"]) == (page.state, ["b1"], ["c"])
-        async with aclosing(stage.watch(ALL, "of another process")) as stream:
-            change = await change_of(stream)
+        before = stage.recent.keep(Shown(tuple(stage.parts({"a": 1, "b": 0, "c": 1}, ALL))))
+        async with stage.watched(ALL, before.state) as page:
+            change = await page.next()
+            assert (change["was"], html(change), change["gone"]) == (before.state, ["b1"], ["c"])
+        async with stage.watched(ALL, "of another process") as page:
+            change = await page.next()
             assert (change["all"], html(change)) == (True, ["a1", "b1"])
 
     staged(body)
@@ -192,64 +208,137 @@ def test_nothing_is_read_while_nobody_watches(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(shared_views, "QUIET", 0.02)
 
     async def body(stage: Stage) -> None:
-        async with aclosing(stage.watch()) as stream:
-            await change_of(stream)
-        while stage.view.is_watched:
-            await asyncio.sleep(0.01)
+        async with stage.watched() as page:
+            await page.next()
+        await stage.until(lambda: not stage.view.is_in_use)
         before = len(stage.reads)
         stage.change(a=9)
         await asyncio.sleep(0.1)
         assert len(stage.reads) == before
-        async with aclosing(stage.watch()) as stream:
-            assert html(await change_of(stream)) == ["a9", "b1"]
+        async with stage.watched() as page:
+            assert html(await page.next()) == ["a9", "b1"]
 
     staged(body)
 
 
-def test_a_view_that_cannot_be_read_delays_and_loses_nothing() -> None:
+def test_pages_of_one_stream_that_show_different_states_go_on_together() -> None:
     async def body(stage: Stage) -> None:
-        async with aclosing(stage.watch()) as stream:
-            await change_of(stream)
+        one, other = (stage.recent.keep(Shown(tuple(stage.parts({"a": a}, ALL)))) for a in (7, 8))
+        async with stage.watched(ALL, one.state, other.state) as page:
+            first, second = await page.next(), await page.next()
+            assert [first["was"], second["was"]] == [one.state, other.state]
+            assert first["is"] == second["is"]
+            stage.change(b=3)
+            assert (await page.next())["was"] == first["is"]
+            stage.change(b=4)
+            assert html(await page.next()) == ["b4"]
+
+    staged(body)
+
+
+def test_pages_are_told_since_when_and_why_they_are_not_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_views, "QUIET", 0.1)
+
+    async def body(stage: Stage) -> None:
+        async with stage.watched() as page, stage.watched(SOME) as other:
+            state = (await page.next())["is"]
+            await other.next()
             stage.fails = True
-            stage.change(a=2)
-            while len(stage.reads) < 2:
-                await asyncio.sleep(0.01)
-            stage.fails = False
-            stage.view.wake()
-            assert html(await change_of(stream)) == ["a2"]
+            stale = await page.next("stale")
+            assert stale["why"] == "the database does not answer"
+            assert (
+                datetime.now(UTC) - timedelta(seconds=30) < datetime.fromisoformat(stale["since"]) < datetime.now(UTC)
+            )
+            assert await other.next("stale") == stale
+            async with stage.watched(ALL, state) as late:
+                assert await late.next("stale") == stale, "who comes meanwhile is told so, too"
+                before = len(stage.reads)
+                await stage.until(lambda: len(stage.reads) > before + 2)
+                stage.rows["b"], stage.fails = 2, False
+                for each in (page, late):  # they were told it once
+                    assert html(await each.next()) == ["b2"]
+                unchanged = await other.next()
+                assert (unchanged["parts"], unchanged["was"]) == ([], unchanged["is"])
 
     staged(body)
 
 
-def test_who_sees_nothing_any_more_is_let_go_and_the_others_go_on() -> None:
+def test_pages_are_told_that_a_read_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_views, "SLOW", 0.05)
+
     async def body(stage: Stage) -> None:
-        async with aclosing(stage.watch(SOME)) as gone, aclosing(stage.watch()) as stream:
-            await change_of(gone)
-            await change_of(stream)
+        async with stage.watched() as page:
+            await page.next()
+            stage.takes = 0.5
+            stage.view.wake()
+            assert (await page.next("stale"))["why"] == "reading takes longer than 0.05 s"
+            assert (await page.next())["parts"] == []
+
+    staged(body)
+
+
+def test_who_sees_nothing_any_more_is_told_so_and_the_others_go_on() -> None:
+    async def body(stage: Stage) -> None:
+        async with stage.watched(SOME) as gone, stage.watched() as page:
+            await gone.next()
+            await page.next()
             stage.hidden_from.add(SOME)
             stage.change(a=2)
-            assert html(await change_of(stream)) == ["a2"]
-            with pytest.raises(NotFoundError):
-                await stage.view.check(SOME)
+            assert html(await page.next()) == ["a2"]
+            assert (await gone.next("stale"))["why"] == "there is no such thing"
             stage.hidden_from.clear()
             stage.change(a=3)
-            assert html(await change_of(stream)) == ["a3"], "also while the other stream is not closed yet"
-            assert await anext(gone, b"end") == b"end"
+            assert html(await page.next()) == ["a3"]
+            assert html(await gone.next()) == ["a3"]
 
     staged(body)
 
 
-def test_one_that_takes_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stream_of_a_page_that_takes_nothing_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_views, "REST", 0.001)
 
     async def body(stage: Stage) -> None:
-        async with aclosing(stage.watch()) as stuck, aclosing(stage.watch()) as stream:
-            await change_of(stuck)  # and its client takes nothing more
-            await change_of(stream)
-            for turn in range(shared_views.BEHIND_MAX + 1):
+        async with stage.watched() as stuck, stage.watched() as page:
+            await page.next()
+            for turn in range(10):
+                assert not stuck.stream.is_over
                 stage.change(a=100 + turn)
-                await change_of(stream)
-            assert stage.cut == 1
+                await page.next()
+            assert stuck.stream.is_over
+
+    staged(body)
+
+
+def test_visits_at_the_same_time_share_one_read() -> None:
+    async def body(stage: Stage) -> None:
+        stage.takes = 0.05
+        since = monotonic() - shared_views.REST
+        views = await asyncio.gather(*(stage.view.current(since, f"token {number}") for number in range(20)))
+        assert views == [{"a": 1, "b": 1}] * 20
+        assert len(stage.reads) == 1
+        assert stage.view.is_in_use
+        asked_at = monotonic()
+        await asyncio.gather(*(stage.view.current(asked_at) for _ in range(20)))
+        assert len(stage.reads) == 2, "who must see what is now does not take what was read before"
+        stage.fails = True
+        errors = await asyncio.gather(*(stage.view.current(monotonic()) for _ in range(20)), return_exceptions=True)
+        assert [type(error) for error in errors] == [UnreachableError] * 20
+        assert len(stage.reads) == 3
+        await stage.until(lambda: not stage.view.is_in_use)
+
+    staged(body)
+
+
+def test_a_read_goes_on_for_the_others_when_the_visit_that_began_it_goes_away() -> None:
+    async def body(stage: Stage) -> None:
+        stage.takes = 0.05
+        first = asyncio.create_task(stage.view.current(monotonic()))
+        await stage.until(lambda: stage.reads)
+        second = asyncio.create_task(stage.view.current(0.0))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await second == {"a": 1, "b": 1}
+        assert len(stage.reads) == 1
 
     staged(body)
 
@@ -260,5 +349,5 @@ def test_only_so_many_states_are_remembered() -> None:
     for number in range(shared_views.KEPT):
         recent.keep(Shown((Part("a", f"{number}"),)))
     now = Shown((Part("a", "now"),))
-    assert b'"all":true' in recent.message(first.state, now)
-    assert b'"all":true' not in recent.message(Shown((Part("a", "1"),)).state, now)
+    assert b'"all":true' in recent.change_since(first.state, now)
+    assert b'"all":true' not in recent.change_since(Shown((Part("a", "1"),)).state, now)

@@ -1,0 +1,113 @@
+"""Visits that share what was read, and those that must not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from prebuild_tasks.clock import monotonic
+from prebuild_tasks.config import Settings
+from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight import list_builds, pool_lines
+from prebuild_tasks.web.page import builds, pools
+from tests.support.api import Api, serving
+from tests.support.browser import Browser
+from tests.support.builders import declare, fill
+
+POOL = "/pools/dev/small"
+
+
+@pytest.fixture
+def stocked(database: Database, settings: Settings) -> Iterator[Api]:
+    declare(database, settings, 2)
+    fill(database, settings)
+    with serving(database, settings) as api:
+        yield api
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count the reads of two views."""
+    counted = Counter[str]()
+
+    def counting(name: str, read: Any) -> Any:
+        def count(*args: Any, **kwargs: Any) -> Any:
+            counted[name] += 1
+            return read(*args, **kwargs)
+
+        return count
+
+    monkeypatch.setattr(pools, "pool_lines", counting("pools", pool_lines))
+    monkeypatch.setattr(builds, "list_builds", counting("builds", list_builds))
+    return counted
+
+
+def at_once(browser: Browser, path: str, number: int) -> list[httpx.Response]:
+    """Load a page so many times at once."""
+    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+
+    async def load() -> list[httpx.Response]:
+        return await asyncio.gather(
+            *(browser.api.send("GET", path, "", headers={"Cookie": cookie}) for _ in range(number))
+        )
+
+    answers: list[httpx.Response] = browser.api.run(load())
+    assert {answer.status_code for answer in answers} == {200}
+    return answers
+
+
+def test_visits_at_once_share_a_read(stocked: Api, reads: Counter[str]) -> None:
+    browser = Browser(stocked).log_in()
+    answers = at_once(browser, "/pools", 20)
+    assert reads == {"pools": 1}
+    assert len({answer.text for answer in answers}) == 1
+    at_once(browser, "/builds", 20)
+    at_once(browser, "/builds?status=failed", 5)
+    assert reads == {"pools": 1, "builds": 2}
+
+
+def test_visits_of_a_second_read_at_most_twice(stocked: Api, reads: Counter[str]) -> None:
+    browser, began = Browser(stocked).log_in(), monotonic()
+    for _ in range(5):
+        at_once(browser, "/pools", 10)
+    assert reads["pools"] <= 1 + (monotonic() - began)
+
+
+def test_a_token_gets_nothing_that_was_read_for_another_one(stocked: Api, reads: Counter[str]) -> None:
+    everyone = Browser(stocked).log_in()
+    other = Browser(stocked).log_in(stocked.token("read", presets=["dev/other"]))
+    assert "dev/small" in everyone.get("/builds").text
+    assert "dev/small" not in other.get("/builds").text
+    assert reads == {"builds": 2}
+    assert everyone.get(POOL).status_code == 200
+    assert other.get(POOL).status_code == 404
+    assert "dev/small" in everyone.get("/pools").text
+    assert "dev/small" not in other.get("/pools").text
+    assert reads["pools"] == 1, "one read of all pools is for all"
+
+
+def test_a_change_is_seen_right_after_its_form(stocked: Api) -> None:
+    browser = Browser(stocked).log_in()
+    for action, label in (("pause", "resume"), ("resume", "pause"), ("pause", "resume")):
+        other = browser.get("/pools").text
+        answer = browser.submit(f"{POOL}/{action}", {"confirm": ""})
+        assert answer.status_code == 303
+        assert f'action="{POOL}/{label}"' in browser.get(answer.headers["location"]).text
+        assert browser.get("/pools").text != other, "nor does any other page show what was before"
+
+
+def test_a_change_is_seen_right_after_the_form_of_another_process(
+    stocked: Api, database: Database, settings: Settings
+) -> None:
+    with serving(database, settings) as second:
+        browser = Browser(stocked).log_in()
+        there = Browser(second)
+        there.cookies = browser.cookies
+        assert f'action="{POOL}/pause"' in there.get(POOL).text
+        answer = browser.submit(f"{POOL}/pause", {"confirm": ""})
+        assert f'action="{POOL}/resume"' in there.get(answer.headers["location"]).text
