@@ -83,7 +83,7 @@ class SharedView(Generic[V]):
         self._read_at = -math.inf
         """The begin of the last read that succeeded."""
         self._good_at: datetime | None = None
-        """The same as an instant."""
+        """That begin as an instant; None: none did."""
         self._trouble = ""
         """Why its last read failed, or goes on for long; empty: neither."""
         self._is_kept = False

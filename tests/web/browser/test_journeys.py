@@ -20,6 +20,7 @@ from tests.support.builders import build_all, declare, fill, staffed, turn, work
 from tests.support.chromium import Visitor
 from tests.support.door import portal
 from tests.support.pool_files import load_text
+from tests.support.wait import wait_until
 from tests.web.browser.served import Served
 
 pytestmark = pytest.mark.browser
@@ -61,10 +62,19 @@ def eligible(visits: Visitor, number: int) -> Locator:
 
 
 def see(visits: Visitor, element: Locator, *, javascript: bool, within: float = 30_000) -> None:
-    """Wait until the element is there: by itself, or without JavaScript after loading the page again."""
-    if not javascript:
+    """Wait until the element is there: by itself, or without JavaScript when the page is loaded again.
+
+    A page that is loaded may show what was read a second ago.
+    """
+
+    def is_there_again() -> bool:
         visits.page.reload()
-    element.wait_for(timeout=within)
+        return element.is_visible()
+
+    if javascript:
+        element.wait_for(timeout=within)
+    else:
+        wait_until(is_there_again, timeout=within / 1000 + 5, what="the element")
 
 
 @with_and_without_script
