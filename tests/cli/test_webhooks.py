@@ -22,11 +22,13 @@ def test_stdout_is_the_secret_alone(cli: Any, database: Database) -> None:
     made = cli("webhook", "create", URL, "--name", "ci", "--events", "claim,miss")
     settings = load_settings()
     keys = installation_keys(settings.secret_key_file, settings.data_dir)
-    [view] = Runtime(settings).webhooks.list()
+    runtime = Runtime(settings)
+    [view] = runtime.webhooks.list()
     assert made == f"{secret_text(keys, view.id, 1)}\n"
     assert view.kinds == ("claim", "miss")
     assert cli("webhook", "rotate", "ci") == f"{secret_text(keys, view.id, 2)}\n"
-    [view] = Runtime(settings).webhooks.list()
+    [view] = runtime.webhooks.list()
+    runtime.close()
     assert view.former_until is not None
 
 

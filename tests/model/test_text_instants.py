@@ -38,7 +38,7 @@ def test_an_instant_is_found_in_a_sentence(text: str, at: datetime) -> None:
         "2026-03-02 10:32 Nowhere", "2026-03-02 10:32", "12026-03-02 10:32 UTC", "2026-03-02 10:32:05 ../../etc/passwd",
     ],
 )  # fmt: skip
-def test_what_is_no_instant_stays_text(text: str) -> None:
+def test_other_text_stays_as_it_is(text: str) -> None:
     assert list(split_at_instants(text)) == [(text, None)]
 
 

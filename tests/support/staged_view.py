@@ -43,13 +43,13 @@ class Page:
 class Stage:
     """A view in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, rest: float = 0.0) -> None:
         self.rows = {"a": 1, "b": 1}
         self.reads = list[float]()
         """The times at which they began."""
         self.computed = Counter[Viewer]()
         self.fails, self.hidden_from, self.takes = False, set[Viewer](), 0.0
-        kind: LiveKind[dict[str, int]] = LiveKind(name="rows", read=lambda _: {}, parts=self.parts)
+        kind: LiveKind[dict[str, int]] = LiveKind(name="rows", read=lambda _: {}, parts=self.parts, rest=rest)
         self.recent = RecentStates()
         self.view = SharedView(kind, self.read, self.recent)
 
@@ -84,10 +84,10 @@ class Stage:
             await asyncio.sleep(0.01)
 
 
-def staged(body: Callable[[Stage], Awaitable[None]]) -> None:
+def staged(body: Callable[[Stage], Awaitable[None]], rest: float = 0.0) -> None:
     async def run() -> None:
         async with asyncio.timeout(30):
-            await body(Stage())
+            await body(Stage(rest))
 
     asyncio.run(run())
 

@@ -115,7 +115,10 @@ def listening(settings: Settings) -> Iterator[str]:
         nonlocal loop, ends_streams
         served = make_served(settings, options)
         loop, ends_streams, config.app = asyncio.get_running_loop(), served.stopping, served.app
-        await server.serve()
+        try:
+            await server.serve()
+        finally:
+            served.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), name="server")
     thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import math
 import os
 import resource
@@ -46,6 +47,8 @@ class Served:
     app: ASGIApp
     stopping: asyncio.Event
     """Set once the process is about to stop."""
+    close: Callable[[], None]
+    """Closes the connections to the database. Nothing is served afterwards."""
 
 
 Make = Callable[[Settings, ServeOptions], Served]
@@ -120,6 +123,7 @@ class ServerConfig(Config):
         """Make the application, in the process and the event loop that serve it."""
         configure_logging(self._settings)
         served = self._make(self._settings, self._options)
+        atexit.register(served.close)
         self.app = Leaving(served.app, served.stopping)
         super().load()
         end = signal.getsignal(signal.SIGTERM)

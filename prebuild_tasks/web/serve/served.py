@@ -35,13 +35,14 @@ def make_served(settings: Settings, options: ServeOptions) -> Served:
     """Make what a process serves, in that process and in the event loop that serves it."""
     measures = Measures()
     limits = RateLimits(options.rate, options.burst, settings.resolved_redis_url, settings.namespace)
-    app = make_app(Runtime(settings), options, limits)
+    runtime = Runtime(settings)
+    app = make_app(runtime, options, limits)
     door: Door = app.state.door
     door.more_metrics = measures.render
     refusals = Refusals(door.base)
     guarded = Proxies(BadTokens(app, door, limits, refusals), options, refusals)
     app.state.gauges = asyncio.create_task(_keep_gauges(measures, door))
-    return Served(AccessLog(HeadAsGet(guarded), measures), door.stopping)
+    return Served(AccessLog(HeadAsGet(guarded), measures), door.stopping, runtime.close)
 
 
 async def _keep_gauges(measures: Measures, door: Door) -> None:

@@ -1,4 +1,4 @@
-"""What a page shows when it is not as usual: loading, disconnected, empty, refused, in error, about to change."""
+"""Pages that are not as usual: loading, disconnected, empty, refused, in error, about to change."""
 
 from __future__ import annotations
 

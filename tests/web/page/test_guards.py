@@ -116,7 +116,7 @@ def test_a_token_is_not_a_cookie_and_a_session_is_not_a_token(api: Api, browser:
 
 
 async def show(visit: Visit) -> Response:
-    return visit.show("error", details=ProblemDetails(status=200, code="x", detail="done"), request_id="")
+    return visit.show("error", details=ProblemDetails(status=200, code="x", detail="done"), request_id="", again="")
 
 
 @pytest.mark.parametrize(

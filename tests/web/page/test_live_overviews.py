@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+import httpx
 import pytest
 from sqlalchemy import delete
 
@@ -55,6 +57,12 @@ def parts_of(changes: Changes) -> dict[str, str]:
     return {part["id"]: part["html"] for part in changes.next()["parts"]}
 
 
+def refusal(client: httpx.Client, view: str) -> str:
+    """Return why a view is not shown."""
+    with watching(client, f"/live?{urlencode({'view': view})}") as changes:
+        return str(changes.next("stale")["why"])
+
+
 def test_new_events_appear_on_the_first_page_of_the_history(service: Doors) -> None:
     url, _ = service.serve()
     with logged_in(url, service.token()) as client:
@@ -93,7 +101,7 @@ def test_who_watches_the_history_sees_what_the_token_may(service: Doors) -> None
     ):
         seen = {}
         for name, client in (("admin", admin), ("reader", reader), ("some", some)):
-            with watching(client, "/live?kind=history") as changes:
+            with watching(client, "/live?view=kind%3Dhistory") as changes:
                 seen[name] = "".join(parts_of(changes).values())
         assert "token created" in seen["admin"]
         assert "token created" not in seen["reader"]
@@ -121,7 +129,7 @@ def test_a_finding_goes_while_the_health_is_open(service: Doors) -> None:
                 findings = parts.get("health-findings", findings)
             assert PAUSED not in parts["health-answers"]
     with logged_in(url, token(service, "some", presets=(FULL,))) as some:
-        assert some.get("/live?kind=health").status_code == 403
+        assert refusal(some, "kind=health") == f"this concerns everybody, and the token some is for preset {FULL} only"
 
 
 def test_the_numbers_of_the_report_move(service: Doors) -> None:
@@ -143,7 +151,7 @@ def test_the_report_is_watched_by_who_may_see_it(service: Doors) -> None:
     url, _ = service.serve()
     with logged_in(url, token(service, "some", presets=(FULL,))) as some:
         assert "data-live" not in some.get("/report").text
-        assert some.get("/live?kind=report").status_code == 403
-        assert some.get(f"/live?kind=report&preset={NONE}").status_code == 404
+        assert refusal(some, "kind=report") == "the report on all pools needs a token without a restriction"
+        assert refusal(some, f"kind=report&preset={NONE}") == f"there is no preset {NONE}"
         with watching(some, live_address(some.get(f"/report?preset={FULL}").text)) as changes:
             assert parts_of(changes).keys() <= {"report-head", "report-tiles", f"report-of-{FULL}", "report-of-Total"}

@@ -21,7 +21,7 @@ def make_behind_proxy(settings: Settings, options: ServeOptions) -> Served:
         await send({"type": "http.response.start", "status": refusal.status, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    return Served(Proxies(served.app, options, refuse), served.stopping)
+    return Served(Proxies(served.app, options, refuse), served.stopping, served.close)
 
 
 if __name__ == "__main__":

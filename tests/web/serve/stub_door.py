@@ -52,7 +52,7 @@ class Stub:
 
 def make(_settings: Settings, _options: ServeOptions) -> Served:
     stub = Stub()
-    return Served(AccessLog(stub, Measures()), stub.stopping)
+    return Served(AccessLog(stub, Measures()), stub.stopping, lambda: None)
 
 
 if __name__ == "__mp_main__":

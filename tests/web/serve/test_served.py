@@ -46,6 +46,7 @@ async def client_of(settings: Settings, options: ServeOptions | None = None) -> 
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8300") as client:
         yield client
     await shut_down(served.app)
+    served.close()
 
 
 def bearing(token: str) -> dict[str, str]:
