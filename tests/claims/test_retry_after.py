@@ -18,7 +18,7 @@ from prebuild_tasks.pools.declare import apply
 from prebuild_tasks.pools.operations import pause
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.schema import tables as m
-from tests.support.builders import PRESET, declare, fill, jump, turn
+from tests.support.builders import PRESET, declare, fill, hour_ahead, jump, turn
 from tests.support.pool_files import load_text
 
 TWO = """
@@ -73,15 +73,15 @@ def test_without_a_measured_start_it_is_a_minute(database: Database, settings: S
     ("desired", "extra", "reason", "retryable"),
     [
         (0, "", "not_desired", False),
-        (0, 'timezone: UTC, schedules: [{cron: "* 3 * * *", desired: 0}]', "not_desired", False),
-        (0, 'timezone: UTC, schedules: [{cron: "* 3 * * *", desired: 4}]', "not_desired", True),
+        (0, 'timezone: UTC, schedules: [{cron: "* HOUR * * *", desired: 0}]', "not_desired", False),
+        (0, 'timezone: UTC, schedules: [{cron: "* HOUR * * *", desired: 4}]', "not_desired", True),
         (1, "", "empty_pool", True),
     ],
 )
 def test_whether_time_alone_can_help(
     database: Database, settings: Settings, desired: int, extra: str, reason: str, *, retryable: bool
 ) -> None:
-    declare(database, settings, desired, extra=extra)
+    declare(database, settings, desired, extra=extra.replace("HOUR", str(hour_ahead(database).hour)))
     assert told(database) == (reason, 60, retryable)
 
 
@@ -117,7 +117,7 @@ def test_what_ends_a_miss(
 ) -> None:  # fmt: skip
     with database.read() as connection:
         now = database.now(connection)
-    begins = (now + timedelta(hours=5)).replace(minute=0, second=0, microsecond=0)
+    begins = hour_ahead(database)
     extra = DAILY.replace("HOUR", str(begins.hour)) if desired == "daily" else ""
     declare(database, settings, int(desired == "1"), extra=extra)
     if paused is not None:

@@ -213,6 +213,12 @@ def age(database: Database, seconds: float, ids: Iterable[str] | None = None) ->
             connection.execute(update(m.Workspace).where(m.Workspace.id == row.id).values(created_at=created))
 
 
+def hour_ahead(database: Database) -> datetime:
+    """Return the begin of an hour that is four to five hours away: a schedule of it has no effect yet."""
+    with database.read() as connection:
+        return (database.now(connection) + timedelta(hours=5)).replace(minute=0, second=0, microsecond=0)
+
+
 def jump(database: Database, seconds: float) -> None:
     """Let time pass: make everything stored older by that much."""
     with database.write() as connection:

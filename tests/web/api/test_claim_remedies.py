@@ -17,12 +17,12 @@ from prebuild_tasks.pools.operations import pause, resume
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.schema import tables as m
 from tests.support.api import Api
-from tests.support.builders import PRESET, declare, fill, staffed
+from tests.support.builders import PRESET, declare, fill, hour_ahead, staffed
 from tests.support.pool_files import load_text
 
 CLAIMS = "/v1/claims"
 BODY = {"presets": [PRESET], "owner": "ada"}
-DAILY = "timezone: UTC, schedules: [{cron: '* 3 * * *', desired: 4}]"
+DAILY = "timezone: UTC, schedules: [{cron: '* HOUR * * *', desired: 4}]"
 
 
 def send(api: Api, call: dict[str, Any], **changes: Any) -> httpx.Response:
@@ -33,18 +33,19 @@ def send(api: Api, call: dict[str, Any], **changes: Any) -> httpx.Response:
 @pytest.mark.parametrize(("desired", "extra"), [(1, ""), (0, ""), (0, DAILY)])
 def test_a_miss_says_to_wait(api: Api, database: Database, settings: Settings, desired: int, extra: str) -> None:
     staffed(database, settings)
-    declare(database, settings, desired, extra=extra)
+    hour = hour_ahead(database).hour
+    declare(database, settings, desired, extra=extra.replace("HOUR", str(hour)))
     missed = api.post(CLAIMS, json=BODY).json()
     remedy = missed["remedy"]
     assert remedy["kind"] == "wait_for_workspace"
     assert remedy["call"] == {"method": "POST", "href": CLAIMS, "body": {**BODY, "wait": 55}}
     if extra:
         assert "its desired size is 0 right now, and becomes 4 at 20" in missed["detail"]
-        assert "T03:00:00+00:00" in missed["detail"]
+        assert f"T{hour:02}:00:00+00:00" in missed["detail"]
     assert missed["retryable"] is bool(desired or extra)
     assert bool(missed["next_change"]) is bool(extra)
     if extra:
-        assert datetime.fromisoformat(missed["next_change"]).hour == 3
+        assert datetime.fromisoformat(missed["next_change"]).hour == hour
     assert send(api, remedy["call"], wait=0.01).status_code == 202
 
 

@@ -13,7 +13,7 @@ from tests.support.door import FULL, doors
 from tests.support.live import live_addresses, logged_in, watching
 from tests.support.servers import migrate, restartable_postgres
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.thorough, pytest.mark.timeout(120)]
 
 
 def test_pages_are_told_that_postgresql_is_away_and_what_they_missed(tmp_path: Path) -> None:

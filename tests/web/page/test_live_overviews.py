@@ -25,7 +25,7 @@ from tests.support.builders import staffed
 from tests.support.door import FULL, NONE, Doors, doors
 from tests.support.live import Changes, live_address, logged_in, watching
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.thorough, pytest.mark.timeout(120)]
 
 SOON = 1.5
 NO_BEAT, PAUSED = 'data-finding="no_beat"', "<dt>Paused</dt>"
