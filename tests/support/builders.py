@@ -219,6 +219,11 @@ def hour_ahead(database: Database) -> datetime:
         return (database.now(connection) + timedelta(hours=5)).replace(minute=0, second=0, microsecond=0)
 
 
+def later_schedule(database: Database, desired: int) -> str:
+    """Return the fields of a preset whose size changes at that hour of each day, for an hour."""
+    return f'timezone: UTC, schedules: [{{cron: "* {hour_ahead(database).hour} * * *", desired: {desired}}}]'
+
+
 def jump(database: Database, seconds: float) -> None:
     """Let time pass: make everything stored older by that much."""
     with database.write() as connection:

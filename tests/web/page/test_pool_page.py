@@ -19,7 +19,16 @@ from prebuild_tasks.web.page.actions import ACTIONS
 from prebuild_tasks.web.page.render import templates
 from tests.support.api import Api
 from tests.support.browser import Browser
-from tests.support.builders import PRESET, declare, declare_simulated, fill, finish_builds, staffed, turn
+from tests.support.builders import (
+    PRESET,
+    declare,
+    declare_simulated,
+    fill,
+    finish_builds,
+    later_schedule,
+    staffed,
+    turn,
+)
 from tests.support.organizations import fill_organizations
 
 PATH = "/pools/dev/small"
@@ -33,7 +42,7 @@ def text_of(page: str) -> str:
 
 @pytest.fixture
 def filled(database: Database, settings: Settings) -> None:
-    declare_simulated(database, settings, extra='timezone: UTC, schedules: [{cron: "* 8-17 * * *", desired: 4}]')
+    declare_simulated(database, settings, extra=later_schedule(database, 4))
     staffed(database, settings)
     fill(database, settings)
 

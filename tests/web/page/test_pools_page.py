@@ -21,7 +21,7 @@ from prebuild_tasks.web.page.pools import draw_row
 from prebuild_tasks.web.page.render import render_part
 from tests.support.api import Api
 from tests.support.browser import Browser
-from tests.support.builders import fill, staffed
+from tests.support.builders import fill, later_schedule, staffed
 from tests.support.past import PastEvents
 from tests.support.pool_files import load_text
 
@@ -39,7 +39,7 @@ templates:
     provisioner: simulated
     config: {}
     presets:
-      - {name: tiny, desired: 1, timezone: UTC, schedules: [{cron: "* 8-17 * * *", desired: 4}]}
+      - {name: tiny, desired: 1}
       - {name: none, desired: 0}
 """
 HOOKS = ("data-pool", "data-desired", "data-eligible", "data-reason")
@@ -64,7 +64,12 @@ class Rows(HTMLParser):
 
 @pytest.fixture
 def stocked(database: Database, settings: Settings) -> None:
-    apply(database, settings, load_text(POOLS), ApplyOptions(actor="test"))
+    apply(
+        database,
+        settings,
+        load_text(POOLS.replace("desired: 1}", f"desired: 1, {later_schedule(database, 4)}}}")),
+        ApplyOptions(actor="test"),
+    )
     staffed(database, settings)
     fill(database, settings, "dev/small")
 
