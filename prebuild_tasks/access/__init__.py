@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from prebuild_tasks.access.key_files import installation_keys, keep_key
     from prebuild_tasks.access.keys import InstallationKey, InstallationKeys
     from prebuild_tasks.access.rules import owner_for, sees_owner, sees_preset, sees_workspace
-    from prebuild_tasks.access.session_ids import form_token, is_form_token, session_mark
+    from prebuild_tasks.access.session_ids import (
+        change_mark,
+        form_token,
+        is_form_token,
+        read_change_mark,
+        session_mark,
+    )
     from prebuild_tasks.access.sessions import IDLE, LASTS, PageSessions, Session, new_login_code
     from prebuild_tasks.access.store import missing_names, sees_preset_sql, sees_workspace_sql
     from prebuild_tasks.access.tokens import create_token, list_tokens, revoke_token, rotate_token
@@ -46,6 +52,7 @@ __all__ = [
     "Session",
     "TokenState",
     "TokenView",
+    "change_mark",
     "create_token",
     "form_token",
     "installation_keys",
@@ -55,6 +62,7 @@ __all__ = [
     "missing_names",
     "new_login_code",
     "owner_for",
+    "read_change_mark",
     "revoke_token",
     "rotate_token",
     "sees_owner",
@@ -85,8 +93,10 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "sees_workspace",
             ),
             "session_ids": (
+                "change_mark",
                 "form_token",
                 "is_form_token",
+                "read_change_mark",
                 "session_mark",
             ),
             "sessions": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
+from datetime import UTC, datetime
 
 _SESSION_START, _CODE_START = "pbs_", "pbc_"
 """The first characters of every id and of every code, by which scanners for leaked secrets recognize one."""
@@ -12,6 +13,8 @@ _BYTES = 32
 _SESSION, _CODE = (re.compile(rf"{start}[A-Za-z0-9_-]{{43}}", re.ASCII) for start in (_SESSION_START, _CODE_START))
 _FORM_TOKEN = re.compile(r"([0-9a-f]{32})([0-9a-f]{64})", re.ASCII)
 """A random part, and the signature over it."""
+_WHEN = re.compile(r"[0-9a-f]{1,12}", re.ASCII)
+"""Milliseconds since 1970."""
 
 
 def new_session_id() -> str:
@@ -51,5 +54,25 @@ def session_mark(session_id: str) -> str:
     return hmac.digest(session_id.encode(), b"mark", "sha256").hex()[:32]
 
 
+def change_mark(session_id: str, at: datetime) -> str:
+    """Return a mark that tells every process when a session last changed something by a form."""
+    when = f"{round(at.timestamp() * 1000):x}"
+    return f"{when}.{_change_signature(session_id, when)}"
+
+
+def read_change_mark(text: str, session_id: str) -> datetime | None:
+    """Return the instant in the mark of a session; None: the mark is not of this session."""
+    when, _, signature = text.partition(".")
+    if not _WHEN.fullmatch(when) or not hmac.compare_digest(
+        signature.encode(), _change_signature(session_id, when).encode()
+    ):
+        return None
+    return datetime.fromtimestamp(int(when, 16) / 1000, UTC)
+
+
 def _signature(session_id: str, nonce: str) -> str:
     return hmac.digest(session_id.encode(), f"form {nonce}".encode(), "sha256").hex()
+
+
+def _change_signature(session_id: str, when: str) -> str:
+    return hmac.digest(session_id.encode(), f"change {when}".encode(), "sha256").hex()[:32]

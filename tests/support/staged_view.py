@@ -11,7 +11,7 @@ from typing import Any
 
 from prebuild_tasks.access import EVERYTHING, Reach, Scope
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import NotFoundError, UnreachableError
+from prebuild_tasks.errors import BusyError, NotFoundError, UnreachableError
 from prebuild_tasks.web.api.open_streams import OpenStream
 from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer
 from prebuild_tasks.web.page.parts import Part
@@ -49,13 +49,17 @@ class Stage:
         """The times at which they began."""
         self.computed = Counter[Viewer]()
         self.fails, self.hidden_from, self.takes = False, set[Viewer](), 0.0
+        self.refused = set[str]()
+        """The readers whose allowance is in use."""
         kind: LiveKind[dict[str, int]] = LiveKind(name="rows", read=lambda _: {}, parts=self.parts, rest=rest)
         self.recent = RecentStates()
         self.view = SharedView(kind, self.read, self.recent)
 
-    async def read(self, _reader: str) -> dict[str, int]:
+    async def read(self, reader: str) -> dict[str, int]:
         self.reads.append(monotonic())
         await asyncio.sleep(self.takes)
+        if reader in self.refused:
+            raise BusyError("all connections are in use")
         if self.fails:
             raise UnreachableError("the database is away")
         return dict(self.rows)

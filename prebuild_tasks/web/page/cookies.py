@@ -6,17 +6,28 @@ from starlette.requests import Request
 
 from prebuild_tasks.access import LASTS
 
-_NAME = "prebuild_session"
+_SESSION, _CHANGE = "prebuild_session", "prebuild_change"
+CHANGE_LASTS = 5
+"""Seconds for which a browser tells that it has changed something. By then every process has read it."""
 
 
-def cookie_name(*, secure: bool) -> str:
+def cookie_name(name: str = _SESSION, *, secure: bool) -> str:
     """Return the name: behind TLS one that browsers accept only from this host, with Secure, and for every path."""
-    return f"__Host-{_NAME}" if secure else _NAME
+    return f"__Host-{name}" if secure else name
 
 
 def session_of(request: Request, *, secure: bool) -> str:
     """Return the id of the session that a request names; empty: none, or several."""
-    name, values = cookie_name(secure=secure), list[str]()
+    return _value_of(request, cookie_name(secure=secure))
+
+
+def change_of(request: Request, *, secure: bool) -> str:
+    """Return the mark of the last change that a browser made; empty: it made none just now."""
+    return _value_of(request, cookie_name(_CHANGE, secure=secure))
+
+
+def _value_of(request: Request, name: str) -> str:
+    values = list[str]()
     for header in request.headers.getlist("cookie"):
         for pair in header.split(";"):
             key, _, value = pair.strip().partition("=")
@@ -27,6 +38,14 @@ def session_of(request: Request, *, secure: bool) -> str:
 
 def set_cookie(session_id: str, *, secure: bool) -> str:
     """Return the header that begins a session in a browser; an empty id ends it."""
-    age = int(LASTS.total_seconds()) if session_id else 0
-    attributes = f"Path=/; Max-Age={age}; HttpOnly; SameSite=Lax"
-    return f"{cookie_name(secure=secure)}={session_id}; {attributes}{'; Secure' if secure else ''}"
+    return _header(cookie_name(secure=secure), session_id, int(LASTS.total_seconds()), secure=secure)
+
+
+def set_change_cookie(mark: str, *, secure: bool) -> str:
+    """Return the header by which a browser tells every process for a while that it has changed something."""
+    return _header(cookie_name(_CHANGE, secure=secure), mark, CHANGE_LASTS, secure=secure)
+
+
+def _header(name: str, value: str, age: int, *, secure: bool) -> str:
+    attributes = f"Path=/; Max-Age={age if value else 0}; HttpOnly; SameSite=Lax"
+    return f"{name}={value}; {attributes}{'; Secure' if secure else ''}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Collection, Hashable, Mapping, Sequence
-from contextlib import ExitStack, aclosing
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, TypeVar
@@ -27,16 +28,20 @@ from prebuild_tasks.web.page.kinds import Page
 from prebuild_tasks.web.page.live_kinds import AnyKind, LiveKind, Viewer, ViewRead
 from prebuild_tasks.web.page.parts import Shown, stale_message
 from prebuild_tasks.web.page.shared_views import RecentStates, SharedView, Watcher
-from prebuild_tasks.web.page.visit import DONE, Visit
+from prebuild_tasks.web.page.visit import Visit
 
 LIVE = "/live"
 VIEWS_MAX, STATES_MAX = 12, 48
 """The most views of a stream, and states of their pages."""
+VIEWS_PER_TOKEN = 60
+"""The most different views that a process keeps up to date for all pages of a token: searches differ by their text."""
 BEHIND_MAX = 10
 """Changes for each of these that a page may be behind. Its stream ends then, and it comes back."""
 _TOKEN = 'name="form_token" value="{}"'
 """As the macro `form_token` has it. No text of a page can be like it, because its quotes are escaped."""
 _NO_TOKEN = _TOKEN.format("")
+_BEAT = b"event: beat\ndata:\n\n"
+"""Tells a page that its stream lives."""
 _OVER = b"event: over\ndata:\n\n"
 """Tells a page that its session has ended, so that the browser does not ask again."""
 
@@ -65,6 +70,31 @@ class LiveContent:
         return html.replace(_NO_TOKEN, _TOKEN.format(self.form_token))
 
 
+class ViewBudgets:
+    """Counts the different views that the open pages of each token show: each of them has to be computed."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._of = defaultdict[str, Counter[str]](Counter)
+
+    @contextmanager
+    def spent(self, token: str, view: str) -> Iterator[None]:
+        """Count a view of a token for as long as the block lasts. Raises ProblemError (429) for one too many."""
+        views = self._of[token]
+        if view not in views and len(views) >= VIEWS_PER_TOKEN:
+            detail = f"the open pages of this token show {VIEWS_PER_TOKEN} different views already"
+            raise problem(429, "too_many_streams", detail, hint="close some of them")
+        views[view] += 1
+        try:
+            yield
+        finally:
+            views[view] -= 1
+            if not views[view]:
+                del views[view]
+            if not views:
+                self._of.pop(token, None)
+
+
 class LiveViews(OpenStreams[str, OpenStream]):
     """The views of one process that are looked at, and the streams of their open pages, by session."""
 
@@ -76,7 +106,7 @@ class LiveViews(OpenStreams[str, OpenStream]):
             page.live.name: (page, page.live) for page in pages if page.live
         }
         self._views = dict[tuple[str, Hashable], SharedView[Any]]()
-        self._recent = RecentStates()
+        self._recent, self._budgets = RecentStates(), ViewBudgets()
         self._newest, self._changed_at = 0, -math.inf
 
     async def number_events(self) -> None:
@@ -100,9 +130,7 @@ class LiveViews(OpenStreams[str, OpenStream]):
         """Return a view for a visit: as it is kept up to date for open pages, or was read within the last second."""
         now, view = monotonic(), self._view(kind, viewer_of(visit, kind))
         since = -math.inf if view.is_up_to_date else now - shared_views.REST
-        if visit.query.get("done") in DONE:  # another process may have changed something for this visit
-            since = now
-        return await view.current(max(since, self._changed_at), visit.principal.key)
+        return await view.current(max(since, self._changed_at, now - visit.since_change), visit.principal.key)
 
     def seen(self, kind: LiveKind[V], viewer: Viewer, view: V) -> Shown:
         """Return what a viewer sees of a view that was read just now."""
@@ -113,10 +141,11 @@ class LiveViews(OpenStreams[str, OpenStream]):
         asked = asked_views(visit.request.query_params)
         if visit.query.get("session", mark := session_mark(visit.session.id)) != mark:  # the browser has logged in anew
             return Response(_OVER, headers=headers.PAGE, media_type=EVENT_STREAM)
-        places, key = visit.door.places, f"session {mark}"  # no token has a space in its name
-        places.take(key, "this session")
+        places, token = visit.door.places, visit.principal.key
+        key = f"session {mark}"  # no token has a space in its name
+        places.take(key, "this session", token)
         # Nothing is awaited from here until the response is sent, which gives the place back.
-        return StreamResponse(self._chunks(visit, asked), lambda: places.leave(key), headers.PAGE)
+        return StreamResponse(self._chunks(visit, asked), lambda: places.leave(key, token), headers.PAGE)
 
     async def _chunks(self, visit: Visit, asked: Mapping[str, Collection[str]]) -> AsyncIterator[bytes]:
         door, mark = visit.door, session_mark(visit.session.id)
@@ -138,6 +167,7 @@ class LiveViews(OpenStreams[str, OpenStream]):
             for name, states in asked.items():
                 try:
                     kind, viewer = self._find(visit.principal, name)
+                    stack.enter_context(self._budgets.spent(visit.principal.key, kind.view_name(viewer)))
                 except ProblemError as error:
                     stream.add(stale_message(name, None, error.details.detail), 1)
                     continue
@@ -146,6 +176,9 @@ class LiveViews(OpenStreams[str, OpenStream]):
                 stack.callback(view.leave, viewer, watcher)
             async for chunk in stream.coming():
                 yield chunk
+
+    def _heartbeat(self, _listener: OpenStream) -> bytes:
+        return _BEAT  # no script hears a comment, and a connection may be silent because it is broken
 
     def _find(self, principal: Principal, name: str) -> tuple[AnyKind, Viewer]:
         """Return the view of a name for a principal. Raises ProblemError if there is none, or not for this one."""
@@ -185,7 +218,8 @@ def asked_views(query: QueryParams) -> Mapping[str, Collection[str]]:
 
 def viewer_of(visit: Visit, kind: LiveKind[V]) -> Viewer:
     """Return the viewer that a visit of a page, or of its stream, is."""
-    return kind.viewer(visit.principal, {**visit.query, **visit.names})
+    query = {name: value.strip() for name, value in visit.query.items()}
+    return kind.viewer(visit.principal, query | dict(visit.names))
 
 
 async def read_live(visit: Visit, kind: LiveKind[V]) -> V:

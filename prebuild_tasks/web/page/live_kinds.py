@@ -76,7 +76,7 @@ class LiveKind(Generic[V]):
 
     def viewer(self, principal: Principal, query: Mapping[str, str]) -> Viewer:
         """Return the viewer that a session is with a query."""
-        fields = tuple((name, value) for name in self.fields if (value := query.get(name, "")))
+        fields = tuple((name, value) for name in self.fields if (value := query.get(name)))
         if self.of_pools_only:
             return Viewer(reach=replace(principal.reach, owner=""), scope=Scope.READ, fields=fields)
         return Viewer(reach=principal.reach, scope=principal.scope, fields=fields)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from prebuild_tasks.clock import monotonic, utcnow
-from prebuild_tasks.errors import PrebuildError
+from prebuild_tasks.errors import BusyError, PrebuildError
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.web.api.open_streams import OpenStream
 from prebuild_tasks.web.api.problems import ProblemError, problem_details
@@ -108,12 +108,20 @@ class SharedView(Generic[V]):
         self._woken.set()
 
     async def current(self, since: float, reader: str = _READER) -> V:
-        """Return the view as it was at a time, or later. One read is for all who wait. Raises what reading raises."""
+        """Return the view as it was at a time, or later. One read is for all who wait. Raises what reading raises.
+
+        A read that was refused because of who asked for it first is made once more for who has waited for it.
+        """
         while self._read_at < since:
-            if self._reading is None or self._reading.done():
+            is_own = self._reading is None or self._reading.done()
+            if self._reading is None or is_own:
                 self._reading = asyncio.create_task(self._look(reader))
                 self._reading.add_done_callback(_take_error)
-            await asyncio.shield(self._reading)
+            try:
+                await asyncio.shield(self._reading)
+            except BusyError:
+                if is_own:
+                    raise
         return self._view
 
     def seen_by(self, viewer: Viewer) -> Shown:

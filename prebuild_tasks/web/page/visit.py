@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from prebuild_tasks.access import Principal, Session, form_token
+from prebuild_tasks.access import Principal, Session, change_mark, form_token, read_change_mark
+from prebuild_tasks.clock import utcnow
 from prebuild_tasks.web.api.admitted import AdmittedRequest
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.page import headers
+from prebuild_tasks.web.page.cookies import CHANGE_LASTS, change_of, set_change_cookie
 from prebuild_tasks.web.page.kinds import Page, may_open
+from prebuild_tasks.web.page.origins import is_secure
 from prebuild_tasks.web.page.render import Frame, NavigationItem, html_response, render_page, render_part
 
 T = TypeVar("T")
@@ -68,10 +72,26 @@ class Visit(AdmittedRequest):
         """Answer with a part of a page, which the script puts into it."""
         return html_response(self.request, render_part(template, macro, *values))
 
+    @property
+    def since_change(self) -> float:
+        """The seconds since a form of this session changed something, in any process; infinite: not just now."""
+        at = read_change_mark(change_of(self.request, secure=self._is_secure), self.session.id)
+        age = (utcnow() - at).total_seconds() if at else inf
+        return max(age, 0.0) if age <= CHANGE_LASTS else inf
+
     def go(self, path: str) -> Response:
-        """Answer with the way to a path of this page after a form, whose changes every page shows from now on."""
+        """Answer with the way to a path of this page after a form, whose changes every page shows from now on.
+
+        Those of other processes do for this browser, which shows them a mark of the change.
+        """
         self.request.app.state.live.note_change()
-        return go_to(root_of(self.door), path)
+        response, mark = go_to(root_of(self.door), path), change_mark(self.session.id, utcnow())
+        response.headers.append("Set-Cookie", set_change_cookie(mark, secure=self._is_secure))
+        return response
+
+    @property
+    def _is_secure(self) -> bool:
+        return is_secure(self.door.base, self.request.scope["scheme"])
 
 
 def root_of(door: Door) -> str:

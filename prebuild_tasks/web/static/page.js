@@ -124,13 +124,14 @@ const VIEWS_MAX = 12, STATES_MAX = 4; // of a stream, and of each view in it
 const SHOW_MS = 20000; // a tab says again what it shows; one that is silent for three times as long is gone
 const JOIN_MS = 50, LEAVE_MS = 1000; // from a change of what is shown until the stream is opened anew
 const MISSED_MS = 500; // after a change of another state, until a tab that is still behind says so
+const SILENT_MS = 40000, CHECK_MS = 5000; // the server says something every 15 s: nothing for so long, and it is not heard
 const RETRY_MS = 3000; // after it broke, half to one and a half times as long
 
 // Reads the stream for all tabs until the signal, and says to them what comes. Returns what hears them.
 function lead({ path, session, say, awaySince, signal }) {
   const tabs = new Map(); // what each shows, by its id
   let known = new Map(); // the state of each view in the stream, and why it is not up to date
-  let source, timer, due = Infinity;
+  let source, timer, due = Infinity, heard;
 
   function openWithin(ms) {
     if (Date.now() + ms >= due) return;
@@ -139,7 +140,12 @@ function lead({ path, session, say, awaySince, signal }) {
     timer = setTimeout(open, ms);
   }
 
+  function note() {
+    heard = Date.now();
+  }
+
   function learn(view, news) {
+    note();
     known.set(view, { ...known.get(view), ...news });
   }
 
@@ -157,6 +163,7 @@ function lead({ path, session, say, awaySince, signal }) {
   function open() {
     due = Infinity;
     source?.close();
+    note();
     const shown = new Map(); // the states of each view
     for (const { view, state } of tabs.values()) shown.set(view, (shown.get(view) ?? new Set()).add(state));
     const views = [...shown.keys()], query = new URLSearchParams({ session });
@@ -171,6 +178,10 @@ function lead({ path, session, say, awaySince, signal }) {
     const opened = source = new EventSource(`${path}?${query}`);
     source.addEventListener("change", ({ data }) => receive(...JSON.parse(data)));
     source.addEventListener("stale", ({ data }) => tellStale(...JSON.parse(data)));
+    source.addEventListener("beat", () => {
+      note();
+      say({ beat: true });
+    });
     source.addEventListener("over", () => say({ connection: { over: true } }));
     source.onerror = () => retry(opened, opened.readyState === EventSource.CLOSED);
   }
@@ -207,8 +218,10 @@ function lead({ path, session, say, awaySince, signal }) {
     else openWithin(JOIN_MS);
   }
 
+  const check = setInterval(() => source && Date.now() - heard > SILENT_MS && retry(source, false), CHECK_MS);
   signal.addEventListener("abort", () => {
     clearTimeout(timer);
+    clearInterval(check);
     source?.close();
   });
   return hear;
@@ -226,7 +239,7 @@ function watch() {
   const name = `prebuild:${path}:${session}`;
   const channel = navigator.locks && new BroadcastChannel(name); // outside of a secure context each tab reads for itself
   let state = searchParams.get("shown"), newest = state, good = Date.now(), since = null;
-  let hear = null, seen, timer, missed;
+  let hear = null, heard = Date.now(), seen, timer, check, missed;
 
   // Speaks to all tabs, with this one.
   function say(message) {
@@ -244,6 +257,17 @@ function watch() {
     if (!connection.since) good = Date.now();
   }
 
+  // Notes that the tab which reads the stream says something, and asks it for what it knows after a silence.
+  function listened() {
+    const wasSilent = Date.now() - heard > SILENT_MS;
+    heard = Date.now();
+    if (wasSilent) tellShown();
+  }
+
+  function checkSilence() {
+    if (Date.now() - heard > SILENT_MS && since === null) be({ since: heard });
+  }
+
   function apply(change) {
     newest = change.is;
     if (!follows(change, state)) { // it is for another tab, or something was missed before
@@ -257,11 +281,15 @@ function watch() {
   }
 
   function heed(message) {
+    if (message.connection?.over) {
+      be(message.connection);
+      return finish();
+    }
     if (document.hidden) return;
     hear?.(message);
+    if (message.beat || message.view) listened();
     if (message.who) tellShown();
     if (message.connection) be(message.connection);
-    if (message.connection?.over) finish();
     if (message.view !== view) return;
     if (message.change) apply(message.change);
     else if (message.stale) be({ since: message.stale.since ?? good, why: message.stale.why, stale: true });
@@ -277,6 +305,7 @@ function watch() {
 
   function stop() {
     clearInterval(timer);
+    clearInterval(check);
     clearTimeout(missed);
     seen?.abort();
   }
@@ -294,13 +323,17 @@ function watch() {
     if (document.hidden) return channel?.postMessage({ leave: id });
     seen = new AbortController();
     const { signal } = seen;
+    heard = Date.now();
     timer = setInterval(tellShown, SHOW_MS);
+    check = setInterval(checkSilence, CHECK_MS);
     tellShown();
     if (channel) navigator.locks.request(name, { signal }, () => begin(signal)).catch(() => {});
     else begin(signal);
   }
 
   if (channel) channel.onmessage = ({ data }) => heed(data);
+  const logout = document.querySelector("form[action$='/logout']"); // the session of the other tabs ends, too
+  logout?.addEventListener("submit", () => channel?.postMessage({ connection: { over: true } }));
   document.addEventListener("visibilitychange", follow);
   follow();
 }

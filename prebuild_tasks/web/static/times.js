@@ -69,3 +69,11 @@ function showTimes(root) {
 }
 
 showTimes(document);
+
+// A time of today has no date, which it needs once today is over.
+let shownOn = new Date().toDateString();
+setInterval(() => {
+  if (shownOn === new Date().toDateString()) return;
+  shownOn = new Date().toDateString();
+  showTimes(document);
+}, 60000);

@@ -27,6 +27,14 @@ PATHS = (
 )  # fmt: skip
 """Eight views. Browsers allow six connections to a host."""
 HANDS_OVER_S = 2.0
+NOTE_CONNECTION = """
+window.told = "";
+new MutationObserver(() => {
+  const text = document.getElementById("connection").textContent;
+  window.told ||= text === "Live" ? "" : text;
+}).observe(document.getElementById("connection"), {childList: true, characterData: true, subtree: true});
+"""
+"""Keeps the first thing that the line says when it is no longer live."""
 
 
 def open_tabs(served: Served, paths: tuple[str, ...]) -> list[Visitor]:
@@ -140,3 +148,29 @@ def test_a_view_that_is_refused_keeps_no_other_from_being_live(served: Served) -
     set_paused(served, FULL)
     be_paused(first)
     be_one_stream(served)
+
+
+def test_a_page_that_hears_nothing_says_so_and_asks_again(served: Served) -> None:
+    """As after a laptop has slept, or behind a proxy that is gone: no error tells of it."""
+    served.doors.stock(2)
+    visits = served.logged_in(Scope.ADMIN)
+    visits.page.clock.install()
+    visits.open(f"{served.url}/pools/{FULL}")
+    be_live(visits)
+    visits.run(NOTE_CONNECTION)
+    visits.page.clock.fast_forward("00:50")
+    wait_until(lambda: len(asked(visits)) > 1, what="another stream")
+    be_live(visits)
+    assert visits.run("window.told").startswith("Disconnected since ")
+    set_paused(served, FULL)
+    be_paused(visits)
+    be_one_stream(served)
+
+
+def test_all_tabs_tell_of_a_log_out(served: Served) -> None:
+    first, second, third = open_tabs(served, ("/pools", f"/pools/{FULL}", f"/pools/{NONE}"))
+    third.run(HIDE % "true")
+    first.page.get_by_role("button", name="Log out").click()
+    first.page.get_by_text("You are logged out.").wait_for()
+    for tab in (second, third):
+        wait_until(lambda tab=tab: tab.run(CONNECTION).startswith("Logged out"), what="the end", timeout=3)

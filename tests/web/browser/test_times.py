@@ -116,3 +116,13 @@ def test_an_axis_has_each_local_midnight_once(served: Served, zone: str, midnigh
     labels = visits.run(f"({AXIS})()")
     assert [title[11:16] for _, title in labels] == midnights
     assert [label[:3] for label, _ in labels] == ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
+
+
+def test_a_time_of_today_gets_its_date_when_the_day_is_over(lively: Served) -> None:
+    visits = lively.logged_in(Scope.ADMIN)
+    times = visits.page.locator("main tbody time").first
+    visits.page.clock.install(time=clock.utcnow())
+    visits.open(f"{lively.url}/history")
+    expect(times).to_have_text(re.compile(r"\d\d:\d\d"))
+    visits.page.clock.fast_forward("25:00:00")
+    expect(times).to_have_text(re.compile(r"\d+ \w+, \d\d:\d\d"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -112,5 +113,18 @@ def test_a_change_is_seen_right_after_the_form_of_another_process(
         there = Browser(second)
         there.cookies = browser.cookies
         assert f'action="{POOL}/pause"' in there.get(POOL).text
+        assert PAUSED not in there.get("/pools").text
         answer = browser.submit(f"{POOL}/pause", {"confirm": ""})
+        there.cookies = browser.cookies
         assert f'action="{POOL}/resume"' in there.get(answer.headers["location"]).text
+        assert PAUSED in there.get("/pools").text, "all pages show it"
+
+
+def test_no_address_and_no_made_up_mark_make_a_visit_read_anew(stocked: Api, reads: Counter[str]) -> None:
+    browser = Browser(stocked).log_in()
+    for path in ("/pools", "/pools?done=paused", "/pools"):
+        browser.get(path)
+    for mark in (f"{int(time.time() * 1000):x}.{'0' * 32}", "x", ".", "1.1"):
+        browser.cookies["prebuild_change"] = mark
+        browser.get("/pools")
+    assert reads["pools"] <= 2, "the seconds pass meanwhile"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from prebuild_tasks.clock import monotonic
-from prebuild_tasks.errors import UnreachableError
+from prebuild_tasks.errors import BusyError, UnreachableError
 from prebuild_tasks.web.page import shared_views
 from prebuild_tasks.web.page.parts import Part, Shown
 from prebuild_tasks.web.page.shared_views import RecentStates
@@ -103,6 +103,20 @@ def test_an_event_that_comes_while_the_view_is_read_leads_to_another_read() -> N
                 await asyncio.sleep(0)
             stage.change(a=7)  # this read may have missed it
             assert html(await page.next()) == ["a7"]
+
+    staged(body)
+
+
+def test_who_joins_a_read_that_anothers_allowance_refuses_reads_once_more() -> None:
+    async def body(stage: Stage) -> None:
+        stage.takes, stage.refused = 0.05, {"greedy"}
+        greedy = asyncio.create_task(stage.view.current(monotonic(), "greedy"))
+        while not stage.reads:
+            await asyncio.sleep(0)
+        assert await stage.view.current(monotonic(), "modest") == stage.rows
+        with pytest.raises(BusyError):
+            await greedy
+        assert len(stage.reads) == 2
 
     staged(body)
 
