@@ -99,6 +99,10 @@ test-web: install ## Test the pages in a browser; needs Chromium on PATH, and np
 picture: install ## Take the picture of the page that README.md shows; needs Chromium on PATH
 	$(BIN)/python -m tests.support.picture
 
+.PHONY: screenshots
+screenshots: install ## Write every page at three widths, light and dark, into build/screenshots; needs Chromium on PATH
+	$(BIN)/python -m tests.support.picture build/screenshots
+
 .PHONY: test-nginx
 test-nginx: install ## Test the configuration of nginx in deploy/nginx; needs nginx on PATH
 	$(BIN)/pytest -m nginx tests/web $(ARGS)

@@ -24,6 +24,7 @@ from prebuild_tasks.web.page import headers
 _WEB = Path(__file__).parents[1]
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 _MARKS = re.compile("([\u200e\u200f\u061c\U000e0020-\U000e007f]+)")
+_CODE = re.compile("[a-z]+(?:_[a-z]+)+", re.ASCII)
 """Marks of Arabic and Hebrew texts, and what follows a black flag in the flags of England, Scotland and Wales."""
 _COMPRESSED_FROM, _LEVEL = 1024, 5
 
@@ -123,6 +124,7 @@ def templates() -> Environment:
     made.filters["span"] = _span
     made.filters["typed"] = typed
     made.filters["sentence"] = as_sentence
+    made.filters["as_text"] = as_text
     made.globals["static"] = _static
     return made
 
@@ -135,6 +137,11 @@ def shown(value: object) -> object:
 def typed(text: str) -> Markup:
     """Return a text as the value of a field, which a form sends back: with the marks of direction that people type."""
     return escape("".join(part if _MARKS.fullmatch(part) else escaped(part) for part in _MARKS.split(text)))
+
+
+def as_text(text: str) -> str:
+    """Return a code, such as `claim_wait`, as a text, and what people wrote as it is."""
+    return text.replace("_", " ") if _CODE.fullmatch(text) else text
 
 
 def as_sentence(text: str) -> str:

@@ -9,8 +9,9 @@ from playwright.sync_api import Browser
 
 from prebuild_tasks.access.tokens import create_token
 from prebuild_tasks.access.types import NewTokenRequest, Scope
+from prebuild_tasks.clock import monotonic
 from tests.support.chromium import ZONE, Visitor, visitor
-from tests.support.door import Doors
+from tests.support.door import Doors, portal
 
 
 class Served:
@@ -40,6 +41,12 @@ class Served:
         one.page.get_by_role("button", name="Log in").click()
         one.page.wait_for_url(f"{self.url}/pools")
         return one
+
+    def streams(self) -> float:
+        """Return how many streams the server has."""
+        with portal(self.url, self.doors.token(f"monitor-{monotonic()}")) as client:
+            lines = client.get("/metrics").text.splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith("prebuild_http_streams "))
 
     def require_peace(self) -> None:
         """Fail if a page complained, or asked for something from elsewhere."""

@@ -11,7 +11,7 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.pools.operations import pause
 from tests.support.chromium import Visitor
-from tests.support.door import FULL, NONE, portal
+from tests.support.door import FULL, NONE
 from tests.support.wait import wait_until
 from tests.web.browser.served import Served
 
@@ -54,13 +54,6 @@ def be_live(tab: Visitor) -> None:
     wait_until(lambda: tab.run(CONNECTION) == "Live", what=f"{tab.page.url} live", timeout=20)
 
 
-def streams(served: Served) -> str:
-    """Return how many streams the server has."""
-    with portal(served.url, served.doors.token(f"monitor-{monotonic()}")) as client:
-        lines = client.get("/metrics").text.splitlines()
-    return next(line.split()[1] for line in lines if line.startswith("prebuild_http_streams "))
-
-
 def asked(*tabs: Visitor) -> list[str]:
     """Return the addresses of the streams that tabs have asked for."""
     for tab in tabs:
@@ -74,7 +67,7 @@ def be_paused(tab: Visitor) -> None:
 
 
 def be_one_stream(served: Served) -> None:
-    wait_until(lambda: streams(served) == "1.0", what="one stream", timeout=20)
+    wait_until(lambda: served.streams() == 1, what="one stream", timeout=20)
 
 
 def set_paused(served: Served, pool: str) -> None:
@@ -94,7 +87,7 @@ def test_eight_tabs_share_a_stream_and_go_on_loading_pages(served: Served) -> No
     for tab in tabs:
         tab.open(f"{served.url}/history")
         assert tab.page.title().startswith("History")
-    wait_until(lambda: streams(served) == "0.0", what="the end of the stream", timeout=20)
+    be_one_stream(served)
     assert [text for tab in tabs for text in tab.complaints] == []
 
 
@@ -128,7 +121,7 @@ def test_hidden_tabs_take_no_part(served: Served) -> None:
     assert asked(second) == []
     for tab in (first, second):
         tab.run(HIDE % "true")
-    wait_until(lambda: streams(served) == "0.0", what="the end of the stream", timeout=20)
+    wait_until(lambda: served.streams() == 0, what="the end of the stream", timeout=20)
 
 
 def test_a_view_that_is_refused_keeps_no_other_from_being_live(served: Served) -> None:

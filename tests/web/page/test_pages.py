@@ -13,7 +13,7 @@ from prebuild_tasks.claims.types import ClaimRequest
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import UnreachableError
-from prebuild_tasks.web.page.render import as_sentence
+from prebuild_tasks.web.page.render import as_sentence, as_text
 from tests.support.api import Api
 from tests.support.browser import Browser
 from tests.support.builders import staffed
@@ -108,3 +108,11 @@ def test_hostile_queries_are_shown_as_text(browser: Browser, path: str) -> None:
 @pytest.mark.parametrize(("text", "shown"), [("it ends", "It ends."), ("refused.", "Refused."), ("why?", "Why?")])
 def test_a_sentence_begins_and_ends_as_one(text: str, shown: str) -> None:
     assert as_sentence(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("claim_wait", "claim wait"), ("claim", "claim"), ("CUDA_HOME is not set", "CUDA_HOME is not set"), ("", "")],
+)
+def test_codes_are_shown_in_words_and_texts_as_they_are(text: str, shown: str) -> None:
+    assert as_text(text) == shown
