@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,6 +21,7 @@ from prebuild_tasks.web.page.render import render_part
 from tests.support.api import Api
 from tests.support.browser import Browser
 from tests.support.builders import fill, later_schedule, staffed
+from tests.support.hooked_rows import HOOKS, HookedRows
 from tests.support.past import PastEvents
 from tests.support.pool_files import load_text
 
@@ -42,24 +42,6 @@ templates:
       - {name: tiny, desired: 1}
       - {name: none, desired: 0}
 """
-HOOKS = ("data-pool", "data-desired", "data-eligible", "data-reason")
-
-
-class Rows(HTMLParser):
-    """Collects the elements that have a hook."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.rows: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if any(name in HOOKS for name, _ in attrs):
-            self.rows.append((tag, dict(attrs)))
-
-    @property
-    def pools(self) -> list[str | None]:
-        return [attributes["data-pool"] for _, attributes in self.rows]
 
 
 @pytest.fixture
@@ -77,8 +59,8 @@ def stocked(database: Database, settings: Settings) -> None:
 @pytest.mark.usefixtures("stocked")
 def test_pools_by_shortfall_with_their_hooks(browser: Browser) -> None:
     page = browser.log_in().get("/pools").text
-    rows = Rows(page).rows
-    assert Rows(page).pools[0] == "dev/big"
+    rows = HookedRows(page).rows
+    assert HookedRows(page).pools[0] == "dev/big"
     assert {attributes["data-pool"] for _, attributes in rows} == {"dev/big", "dev/small", "web/none", "web/tiny"}
     assert {tag for tag, _ in rows} == {"tr"}
     assert all(set(HOOKS) <= {*attributes} for _, attributes in rows)
@@ -114,7 +96,7 @@ def test_a_next_change_is_an_instant_in_utc(browser: Browser) -> None:
 def test_search_and_filters(browser: Browser, database: Database, query: dict[str, str], pools: list[str]) -> None:
     pause(database, "dev/big", actor="test", reason="cost")
     page = browser.log_in().get(f"/pools?{urlencode(query)}").text
-    assert sorted(map(str, Rows(page).pools)) == sorted(pools)
+    assert sorted(map(str, HookedRows(page).pools)) == sorted(pools)
     assert ("No pool matches." in page) is (not pools)
     for name, value in query.items():
         if name == "q":
@@ -139,7 +121,7 @@ def test_a_superseded_version_has_no_row(browser: Browser, database: Database, s
     newer = load_text(POOLS.replace("config: {}", "config: {build: 1}"))
     apply(database, settings, newer, ApplyOptions(actor="test", yes=True))
     page = browser.log_in().get("/pools?q=small").text
-    assert Rows(page).pools == ["dev/small"]
+    assert HookedRows(page).pools == ["dev/small"]
     assert 'data-eligible="0"' in page
 
 
@@ -166,7 +148,7 @@ def test_the_number_of_statements_does_not_grow(browser: Browser, database: Data
     browser.log_in()
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        few = len(Rows(browser.get("/pools").text).pools)
+        few = len(HookedRows(browser.get("/pools").text).pools)
         before = len(sent)
         more = "".join(f", {{name: more-{number}, desired: 1}}" for number in range(30))
         apply(
@@ -176,7 +158,7 @@ def test_the_number_of_statements_does_not_grow(browser: Browser, database: Data
             ApplyOptions(actor="test"),
         )
         sent.clear()
-        assert len(Rows(browser.get("/pools").text).pools) == few + 30
+        assert len(HookedRows(browser.get("/pools").text).pools) == few + 30
         assert 0 < len(sent) <= before
     finally:
         event.remove(Engine, "before_cursor_execute", note)
@@ -191,9 +173,9 @@ def test_without_pools_the_page_says_what_to_do(browser: Browser) -> None:
 @pytest.mark.usefixtures("stocked")
 def test_only_what_is_within_reach(api: Api) -> None:
     page = Browser(api).log_in(api.token("read", organization="acme")).get("/pools").text
-    assert sorted(map(str, Rows(page).pools)) == ["dev/big", "dev/small"]
+    assert sorted(map(str, HookedRows(page).pools)) == ["dev/big", "dev/small"]
     page = Browser(api).log_in(api.token("read", presets=("web/tiny",))).get("/pools").text
-    assert Rows(page).pools == ["web/tiny"]
+    assert HookedRows(page).pools == ["web/tiny"]
 
 
 @pytest.mark.usefixtures("stocked")
@@ -225,4 +207,4 @@ def test_hostile_names_are_shown_as_text() -> None:
     assert "\x1b" not in page
     assert page.count("\\u202e") >= 3
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    assert len(Rows(page).rows) == 1
+    assert len(HookedRows(page).rows) == 1
