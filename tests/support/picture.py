@@ -35,7 +35,8 @@ SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 def take_picture(file: Path) -> None:
     """Write what the table of pools shows."""
     with _installation(hostile=False, scope=Scope.OPERATE) as (address, token), chromium() as browser:
-        page = _log_in(browser, address, token)
+        page = _new_page(browser)
+        _log_in(page, address, token)
         file.parent.mkdir(exist_ok=True)
         page.screenshot(path=file, full_page=True)
 
@@ -44,15 +45,21 @@ def take_all(directory: Path) -> None:
     """Write what each page shows, with texts as hostile as people can make them."""
     directory.mkdir(parents=True, exist_ok=True)
     with _installation(hostile=True, scope=Scope.ADMIN) as (address, token), chromium() as browser:
-        page = _log_in(browser, address, token)
-        for path in ("/login", *PATHS):
-            page.goto(address + path)
-            for width in WIDTHS:
-                page.set_viewport_size({"width": width, "height": HEIGHT})
-                for scheme in SCHEMES:
-                    page.emulate_media(color_scheme=scheme)
-                    name = re.sub(r"\W+", "-", path).strip("-")
-                    page.screenshot(path=directory / f"{name}-{width}-{scheme}.png", full_page=True)
+        page = _new_page(browser)
+        _take(page, address, "/login", directory)
+        _log_in(page, address, token)
+        for path in PATHS:
+            _take(page, address, path, directory)
+
+
+def _take(page: Page, address: str, path: str, directory: Path) -> None:
+    page.goto(address + path)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            name = re.sub(r"\W+", "-", path).strip("-")
+            page.screenshot(path=directory / f"{name}-{width}-{scheme}.png", full_page=True)
 
 
 @contextmanager
@@ -70,15 +77,17 @@ def _installation(*, hostile: bool, scope: Scope) -> Iterator[tuple[str, str]]:
         database.close()
 
 
-def _log_in(browser: Browser, address: str, token: str) -> Page:
-    page = browser.new_page(
+def _new_page(browser: Browser) -> Page:
+    return browser.new_page(
         viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=SHARPNESS, locale="en-GB", timezone_id="UTC"
     )
+
+
+def _log_in(page: Page, address: str, token: str) -> None:
     page.goto(f"{address}/login")
     page.fill("#token", token)
     page.get_by_role("button", name="Log in").click()
     page.locator("#connection.live").wait_for()
-    return page
 
 
 if __name__ == "__main__":
