@@ -14,6 +14,8 @@ PREBUILD_PREFIX = "prebuild-"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _REF = re.compile(r"([^/@\s]+)/([^/@\s]+)(?:@([^/@\s]+))?")
 _OWNER_MAX = 100
+_STEPS = (".", "..")
+"""No owner, because browsers resolve them in the path of a workspace."""
 _SHOWN = 60
 _NAME_OWNER = Remedy(RemedyKind.NAME_OWNER)
 
@@ -125,17 +127,18 @@ def check_name(kind: str, value: str) -> str:
 def check_owner(value: str) -> str:
     """Return the owner without surrounding spaces.
 
-    Raises InputError if it is empty, reserved, too long, or has a slash or characters that cannot be printed.
+    Raises InputError if it is empty, reserved, too long, a step of a path, or has a slash or characters that cannot
+    be printed.
     """
     owner = value.strip()
     if not owner:
         raise InputError("the owner is empty", remedy=_NAME_OWNER)
     if owner.casefold() == PREBUILDS_OWNER:
         raise InputError(f"{PREBUILDS_OWNER} is the reserved owner of the pools", remedy=_NAME_OWNER)
-    if len(owner) > _OWNER_MAX or not owner.isprintable() or "/" in owner or "\\" in owner:
+    if len(owner) > _OWNER_MAX or not owner.isprintable() or "/" in owner or "\\" in owner or owner in _STEPS:
         raise InputError(
             f"{_shown(owner)} is not a valid owner",
-            hint=f"use up to {_OWNER_MAX} printable characters without slashes",
+            hint=f"use up to {_OWNER_MAX} printable characters without slashes, but not . or ..",
         )
     return owner
 

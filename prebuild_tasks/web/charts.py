@@ -15,10 +15,11 @@ from prebuild_tasks.insight import DAYS, SizeSpan
 from prebuild_tasks.model.terminal import escaped
 from prebuild_tasks.model.text import cut_names, number
 
-WIDTH, _HEIGHT = 720, 220
+WIDTH, _HEIGHT = 720, 238
 LEFT, RIGHT = 58, 8
 """The room beside a chart over time; left of it stand the values of its grid."""
-_TOP, _BOTTOM = 12, 26
+_TOP, _BOTTOM = 12, 44
+"""The room above a chart over time, and below it for the times and the name of their zone."""
 _CELL, _GAP = 26, 2
 _BAR, _BAR_SPACE = 18, 34
 _LABEL = 36
@@ -199,8 +200,8 @@ class TimeAxes:
 
     def times(self, mark: str = "") -> Iterator[str]:
         """Yield round times in UTC, each with a `mark` at x = 0. The script of a page redraws them in another zone."""
-        low = f'y="{self.height - 8:.0f}"'
-        yield f'<text class="tick" data-zone="" x="{LEFT - 6}" {low} text-anchor="end">UTC</text>'
+        low = f'y="{self.height - 26:.0f}"'
+        yield f'<text class="tick" data-zone="" x="{LEFT}" y="{self.height - 4:.0f}">UTC</text>'
         every = next((t for t in _TICKS if (self.until - self.since) / t <= _TICKS_MAX), _TICKS[-1])
         tick_format = "%H:%M" if every < timedelta(days=1) else "%a %d %b" if every == timedelta(days=1) else "%d %b"
         since, until = ((at - _EPOCH) // _MS for at in (self.since, self.until))

@@ -97,6 +97,8 @@ def test_owners_that_are_taken(owner: str) -> None:
         (" PREBUILDS ", "reserved"),
         ("prebuild\u017f", "reserved"),  # the long s folds to s
         ("a/b", "without slashes"),
+        (".", "not . or .."),
+        ("..", "not . or .."),
         ("a\\b", "without slashes"),
         ("a\nb", "printable"),
         ("a\x1b[31mb", "printable"),

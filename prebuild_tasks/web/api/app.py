@@ -29,7 +29,7 @@ from prebuild_tasks.web.api.routes import builds, claims, events, meta, pools, w
 from prebuild_tasks.web.api.sequencer import number_events_until
 from prebuild_tasks.web.page.entry import error_page
 from prebuild_tasks.web.page.live import LiveViews
-from prebuild_tasks.web.page.routes import PAGES, page_routes
+from prebuild_tasks.web.page.routes import PAGES, PageRoute, page_routes
 
 log = get_logger(__name__)
 
@@ -127,11 +127,15 @@ def _of_no_route(request: Request, error: Exception) -> Response:
     """Answer a request that no route takes."""
     headers = dict(getattr(error, "headers", None) or {})
     if getattr(error, "status_code", 404) == 405:
-        path = getattr(request.scope.get("route"), "path", "")
+        route = request.scope.get("route")
+        path = getattr(route, "path", "")
         methods = sorted(operation.method for operation in OPERATIONS if operation.path == path)
         allowed = {"Allow": ", ".join(methods)} if methods else headers
         detail = f"this address does not take {request.method[:20]}"
-        return _answer(request, ProblemDetails(status=405, code="method_not_allowed", detail=detail, headers=allowed))
+        refused = ProblemDetails(status=405, code="method_not_allowed", detail=detail, headers=allowed)
+        if isinstance(route, PageRoute):
+            return error_page(request.app.state.door, request, refused)
+        return _answer(request, refused)
     if "text/html" in request.headers.get("accept", "") and not request.scope["path"].startswith("/v1"):
         nothing = ProblemDetails(status=404, code="not_found", detail="there is no such page")
         return error_page(request.app.state.door, request, nothing)

@@ -20,4 +20,4 @@ def encoded(value: JsonValue) -> bytes:
 def problem_response(base: str, details: ProblemDetails, request_id: str) -> Response:
     """Return the answer that tells a problem. `base` begins its links."""
     body = encoded(details.to_json(base, request_id))
-    return Response(body, details.status, dict(details.headers), MEDIA_TYPE)
+    return Response(body, details.status, {"X-Content-Type-Options": "nosniff", **details.headers}, MEDIA_TYPE)

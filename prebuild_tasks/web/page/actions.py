@@ -102,7 +102,7 @@ async def _ask_or_do(action: PoolAction, visit: Visit) -> Response:
         changed = await _do(action, visit, name, fields)
     except InputError as error:
         return await _ask(action, visit, name, fields, failed=error.message)
-    return visit.go(f"{_path_of(visit)}?done={action.done if changed else action.not_done}")
+    return visit.go(_path_of(visit), action.done if changed else action.not_done, changed=changed)
 
 
 async def _ask(
@@ -166,7 +166,7 @@ async def _confirm_sweep(visit: Visit) -> Response:
     database = visit.door.runtime.database
     if CONFIRM in visit.fields:
         confirmed = await visit.in_thread(lambda: upkeep.confirm(database, actor=visit.actor()))
-        return visit.go(f"/health?done={'sweep_confirmed' if confirmed else 'nothing_to_confirm'}")
+        return visit.go("/health", "sweep_confirmed" if confirmed else "nothing_to_confirm", changed=bool(confirmed))
     waiting = await visit.in_thread(lambda: upkeep.waiting(database))
     told = (
         f"{number(waiting, 'stray or missing prebuild')} held back, because there are suspiciously many.",

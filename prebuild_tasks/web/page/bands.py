@@ -13,7 +13,7 @@ from prebuild_tasks.insight import PoolWeek, SizeSpan, zone_of
 from prebuild_tasks.web.charts import WIDTH, TimeAxes, empty, svg
 from prebuild_tasks.web.page.plots import Plot, PlotTable
 
-_HEIGHT = 140
+_HEIGHT = 158
 _LABELLED = 22
 """A span is labelled with its size if it is at least this wide."""
 _TITLE = "Desired size in the coming week"

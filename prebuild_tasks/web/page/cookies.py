@@ -7,8 +7,8 @@ from starlette.requests import Request
 from prebuild_tasks.access import LASTS
 
 _SESSION, _CHANGE = "prebuild_session", "prebuild_change"
-CHANGE_LASTS = 5
-"""Seconds for which a browser tells that it has changed something. By then every process has read it."""
+CHANGE_LASTS = 15
+"""Seconds for which a browser tells that it has changed something: longer than any process shows what was before."""
 
 
 def cookie_name(name: str = _SESSION, *, secure: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -32,7 +32,7 @@ async def enter(door: Door, page: Page, request: Request, navigation: tuple[Page
         require_own_origin(door, request)
     session = await find_session(door, request)
     if session is None:
-        return _to_login(door, request, is_form=is_form)
+        return _to_login(door, request, navigation if is_form else None)
     request.state.principal, request.state.session = session.principal, session
     if door.limiter is not None:
         await door.limiter.count(session.principal, claims=is_form)
@@ -93,10 +93,10 @@ def _address(request: Request) -> str:
     return f"{path}?{query}" if query else path
 
 
-def _to_login(door: Door, request: Request, *, is_form: bool) -> Response:
-    """Lead to the log-in, and from there back to the page, or to the list that a form belongs to."""
-    path: str = request.scope["path"]
-    back = "/" + path[1:].partition("/")[0] if is_form else _address(request)
+def _to_login(door: Door, request: Request, lists: Sequence[Page] | None) -> Response:
+    """Lead to the log-in, and from there back to the page, or for a form to the one of the lists that it belongs to."""
+    begin = "/" + request.scope["path"][1:].partition("/")[0]
+    back = _address(request) if lists is None else begin if begin in {page.path for page in lists} else "/"
     response = go_to(root_of(door), "/login?" + urlencode({"next": back}))
     secure = is_secure(door.base, request.scope["scheme"])
     if session_of(request, secure=secure):  # which has ended

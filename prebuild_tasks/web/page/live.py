@@ -35,6 +35,8 @@ VIEWS_MAX, STATES_MAX = 12, 48
 """The most views of a stream, and states of their pages."""
 VIEWS_PER_TOKEN = 60
 """The most different views that a process keeps up to date for all pages of a token: searches differ by their text."""
+TRY_AGAIN = 5.0
+"""The fewest seconds after which a view that was refused is tried again. A stream is never silent for long."""
 BEHIND_MAX = 10
 """Changes for each of these that a page may be behind. Its stream ends then, and it comes back."""
 _TOKEN = 'name="form_token" value="{}"'
@@ -161,21 +163,34 @@ class LiveViews(OpenStreams[str, OpenStream]):
     async def _changes(
         self, visit: Visit, asked: Mapping[str, Collection[str]], stream: OpenStream
     ) -> AsyncIterator[bytes]:
-        """Yield the changes of all views. One that is refused keeps none of the others."""
+        """Yield the changes of all views. One that is refused keeps none of the others, and is tried again."""
         self._enter(session_mark(visit.session.id), stream)
         with ExitStack() as stack:
-            for name, states in asked.items():
-                try:
-                    kind, viewer = self._find(visit.principal, name)
-                    stack.enter_context(self._budgets.spent(visit.principal.key, kind.view_name(viewer)))
-                except ProblemError as error:
-                    stream.add(stale_message(name, None, error.details.detail), 1)
-                    continue
-                view, watcher = self._view(kind, viewer), Watcher(stream, states)
-                view.join(viewer, watcher)
-                stack.callback(view.leave, viewer, watcher)
+            refused, tried_at = self._join(visit, asked, stream, stack), monotonic()
+            for name, why in refused.items():
+                stream.add(stale_message(name, None, why), 1)
             async for chunk in stream.coming():
                 yield chunk
+                if refused and monotonic() - tried_at > TRY_AGAIN:
+                    left = {name: asked[name] for name in refused}
+                    refused, tried_at = self._join(visit, left, stream, stack), monotonic()
+
+    def _join(
+        self, visit: Visit, asked: Mapping[str, Collection[str]], stream: OpenStream, stack: ExitStack
+    ) -> Mapping[str, str]:
+        """Let a stream have the changes of views until the stack ends. Returns why some of them are refused."""
+        refused = dict[str, str]()
+        for name, states in asked.items():
+            try:
+                kind, viewer = self._find(visit.principal, name)
+                stack.enter_context(self._budgets.spent(visit.principal.key, kind.view_name(viewer)))
+            except ProblemError as error:
+                refused[name] = error.details.detail
+                continue
+            view, watcher = self._view(kind, viewer), Watcher(stream, states)
+            view.join(viewer, watcher)
+            stack.callback(view.leave, viewer, watcher)
+        return refused
 
     def _heartbeat(self, _listener: OpenStream) -> bytes:
         return _BEAT  # no script hears a comment, and a connection may be silent because it is broken

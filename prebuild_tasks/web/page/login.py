@@ -22,7 +22,7 @@ from prebuild_tasks.web.page.forms import read_form
 from prebuild_tasks.web.page.kinds import Form
 from prebuild_tasks.web.page.origins import is_secure, local_path
 from prebuild_tasks.web.page.render import html_response, render_page
-from prebuild_tasks.web.page.visit import Visit, frame_for, go_to, root_of
+from prebuild_tasks.web.page.visit import LOGGED_OUT, Visit, frame_for, go_to, root_of
 
 log = get_logger(__name__)
 
@@ -64,7 +64,7 @@ async def log_in(door: Door, request: Request) -> Response:
 async def log_out(visit: Visit) -> Response:
     """End the session, in every process."""
     await _end(visit.door, visit.session.id)
-    response = visit.go(f"{LOGIN}?{urlencode({'done': 'logged_out'})}")
+    response = go_to(root_of(visit.door), f"{LOGIN}?{urlencode({'done': LOGGED_OUT})}")
     secure = is_secure(visit.door.base, visit.request.scope["scheme"])
     response.headers["Set-Cookie"] = set_cookie("", secure=secure)
     return response

@@ -24,9 +24,10 @@ from prebuild_tasks.web.page import headers
 _WEB = Path(__file__).parents[1]
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 _MARKS = re.compile("([\u200e\u200f\u061c\U000e0020-\U000e007f]+)")
-_CODE = re.compile("[a-z]+(?:_[a-z]+)+", re.ASCII)
 """Marks of Arabic and Hebrew texts, and what follows a black flag in the flags of England, Scotland and Wales."""
 _COMPRESSED_FROM, _LEVEL = 1024, 5
+_CODE = re.compile("[a-z]+(?:_[a-z]+)+", re.ASCII)
+"""A code of ours, such as the reason of a claim."""
 
 
 @dataclass(frozen=True, slots=True)

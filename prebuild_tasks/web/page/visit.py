@@ -21,21 +21,24 @@ from prebuild_tasks.web.page.origins import is_secure
 from prebuild_tasks.web.page.render import Frame, NavigationItem, html_response, render_page, render_part
 
 T = TypeVar("T")
+LOGGED_OUT = "logged_out"
 DONE: Mapping[str, str] = {
-    "logged_out": "You are logged out.",
     "released": "The workspace is being deleted.",
     "extended": "The end of the workspace was moved.",
     "paused": "The pool is paused.",
     "resumed": "The pool is no longer paused.",
-    "not_paused": "The pool was not paused by itself, so nothing was changed.",
     "unblocked": "The pool builds again.",
-    "not_blocked": "The pool was not blocked, so nothing was changed.",
     "invalidated": "The prebuilds of the pool are being replaced.",
     "turn_requested": "The pool gets its turn now.",
     "sweep_confirmed": "It is confirmed; the next sweep acts upon it.",
+}
+"""What a form of the session has just changed, by the value of `done` in the query of the page that follows."""
+_NOT_DONE: Mapping[str, str] = {
+    "not_paused": "The pool was not paused by itself, so nothing was changed.",
+    "not_blocked": "The pool was not blocked, so nothing was changed.",
     "nothing_to_confirm": "Nothing waited for a confirmation.",
 }
-"""What was done before this page, by the value of `done` in its query. Other texts are not shown."""
+"""What is said after a form that has changed nothing, by the same value."""
 
 
 class Visit(AdmittedRequest):
@@ -75,15 +78,17 @@ class Visit(AdmittedRequest):
     @property
     def since_change(self) -> float:
         """The seconds since a form of this session changed something, in any process; infinite: not just now."""
-        at = read_change_mark(change_of(self.request, secure=self._is_secure), self.session.id)
-        age = (utcnow() - at).total_seconds() if at else inf
-        return max(age, 0.0) if age <= CHANGE_LASTS else inf
+        return _since_change(self.request, self.session, secure=self._is_secure)
 
-    def go(self, path: str) -> Response:
+    def go(self, path: str, done: str, *, changed: bool = True) -> Response:
         """Answer with the way to a path of this page after a form, whose changes every page shows from now on.
 
-        Those of other processes do for this browser, which shows them a mark of the change.
+        Those of other processes do for this browser, which shows them a mark of the change. `done` names what the page
+        says of it.
         """
+        path = f"{path}?done={done}"
+        if not changed:
+            return go_to(root_of(self.door), path)
         self.request.app.state.live.note_change()
         response, mark = go_to(root_of(self.door), path), change_mark(self.session.id, utcnow())
         response.headers.append("Set-Cookie", set_change_cookie(mark, secure=self._is_secure))
@@ -106,10 +111,12 @@ def go_to(root: str, path: str) -> Response:
 
 def frame_for(door: Door, request: Request, session: Session | None, navigation: Sequence[Page]) -> Frame:
     """Return what surrounds a page."""
-    flash = DONE.get(request.query_params.get("done", ""), "")
+    path, done = request.scope["path"], request.query_params.get("done", "")
     if session is None:
-        return Frame(root=root_of(door), flash=flash)
-    path = request.scope["path"]
+        return Frame(root=root_of(door), flash="You are logged out." if done == LOGGED_OUT else "")
+    flash = _NOT_DONE.get(done, "")
+    if done in DONE and _since_change(request, session, secure=is_secure(door.base, request.scope["scheme"])) < inf:
+        flash = DONE[done]  # of itself, an address says nothing
     shown = [page for page in navigation if may_open(page, session)]
     items = [NavigationItem(page.title, page.path, _is_within(path, page.path)) for page in shown]
     principal = session.principal
@@ -117,6 +124,12 @@ def frame_for(door: Door, request: Request, session: Session | None, navigation:
         root=root_of(door), flash=flash, who=principal.name, scope=principal.scope.value,
         form_token=form_token(session.id), navigation=items,
     )  # fmt: skip
+
+
+def _since_change(request: Request, session: Session, *, secure: bool) -> float:
+    at = read_change_mark(change_of(request, secure=secure), session.id)
+    age = (utcnow() - at).total_seconds() if at else inf
+    return max(age, 0.0) if age <= CHANGE_LASTS else inf
 
 
 def _is_within(path: str, page: str) -> bool:

@@ -131,7 +131,7 @@ async def release(visit: Visit) -> Response:
         visit.send_later(ending.follow_up)
 
     await visit.in_thread(end)
-    return visit.go(f"{_LIST}?done=released")
+    return visit.go(_LIST, "released")
 
 
 async def extend(visit: Visit) -> Response:
@@ -145,7 +145,7 @@ async def extend(visit: Visit) -> Response:
         return _ask_until(visit, view, failed=error.details.detail)
     except InputError as error:
         return _ask_until(visit, view, failed=error.message)
-    return visit.go(f"{_LIST}/{quote(view.owner)}/{quote(view.workspace)}?done=extended")
+    return visit.go(f"{_LIST}/{quote(view.owner)}/{quote(view.workspace)}", "extended")
 
 
 async def _extend(visit: Visit, view: WorkspaceView, fields: _ExtendFields) -> None:

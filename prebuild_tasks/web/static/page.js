@@ -106,9 +106,10 @@ function show({ all, gone = [], parts }) {
 function showConnection({ since, why, stale, over }) {
   const place = document.getElementById("connection"), state = stale ? "Not up to date" : "Disconnected";
   place.className = since || over ? "away" : "live";
-  const away = () => `${state} since ${localTime(new Date(since), new Date())}, trying again${why ? `: ${why}` : ""}`;
-  place.textContent = over ? "Logged out. " : since ? away() : "Live";
-  if (over) place.append(Object.assign(document.createElement("a"), { href: location.href, textContent: "Log in again" }));
+  const make = (name, values) => Object.assign(document.createElement(name), values);
+  const away = () => [`${state} since `, make("time", inZone(new Date(since))), `, trying again${why ? `: ${why}` : ""}`];
+  const again = () => ["Logged out. ", make("a", { href: location.href, textContent: "Log in again" })];
+  place.replaceChildren(...(over ? again() : since ? away() : ["Live"]));
   place.hidden = false;
 }
 
@@ -125,6 +126,7 @@ const SHOW_MS = 20000; // a tab says again what it shows; one that is silent for
 const JOIN_MS = 50, LEAVE_MS = 1000; // from a change of what is shown until the stream is opened anew
 const MISSED_MS = 500; // after a change of another state, until a tab that is still behind says so
 const SILENT_MS = 40000, CHECK_MS = 5000; // the server says something every 15 s: nothing for so long, and it is not heard
+const FRESH_MS = 2000; // a page that was loaded within this has a session
 const RETRY_MS = 3000; // after it broke, half to one and a half times as long
 
 // Reads the stream for all tabs until the signal, and says to them what comes. Returns what hears them.
@@ -310,8 +312,18 @@ function watch() {
     seen?.abort();
   }
 
-  function begin(signal) {
-    return new Promise((done) => {
+  // Tells whether the session of a page that was loaded long ago has ended: a stream would complain of the log-in page.
+  async function hasEnded(signal) {
+    if (performance.now() < FRESH_MS) return false;
+    const answer = await fetch(`${path}?${new URLSearchParams({ session, view })}`, { redirect: "manual", signal }).catch(() => null);
+    answer?.body?.cancel();
+    return answer?.type === "opaqueredirect";
+  }
+
+  async function begin(signal) {
+    if (await hasEnded(signal)) return say({ connection: { over: true } });
+    if (signal.aborted) return;
+    await new Promise((done) => {
       hear = lead({ path, session, say, awaySince: () => since, signal });
       signal.addEventListener("abort", () => done(hear = null));
       say({ who: true });
@@ -332,8 +344,6 @@ function watch() {
   }
 
   if (channel) channel.onmessage = ({ data }) => heed(data);
-  const logout = document.querySelector("form[action$='/logout']"); // the session of the other tabs ends, too
-  logout?.addEventListener("submit", () => channel?.postMessage({ connection: { over: true } }));
   document.addEventListener("visibilitychange", follow);
   follow();
 }

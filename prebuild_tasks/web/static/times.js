@@ -50,6 +50,12 @@ document.addEventListener("formdata", ({ target, formData }) => {
   }
 });
 
+// Returns the properties of an element that shows an instant.
+function inZone(at) {
+  const utc = at.toISOString();
+  return { dateTime: utc, title: `${utc.slice(0, 19).replace("T", " ")} UTC`, textContent: localTime(at, new Date()) };
+}
+
 function showTimes(root) {
   const now = new Date();
   for (const element of root.querySelectorAll("time[datetime]")) {

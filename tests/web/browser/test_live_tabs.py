@@ -166,4 +166,19 @@ def test_all_tabs_tell_of_a_log_out(served: Served) -> None:
     first.page.get_by_role("button", name="Log out").click()
     first.page.get_by_text("You are logged out.").wait_for()
     for tab in (second, third):
-        wait_until(lambda tab=tab: tab.run(CONNECTION).startswith("Logged out"), what="the end", timeout=3)
+        wait_until(lambda tab=tab: tab.run(CONNECTION).startswith("Logged out"), what="the end", timeout=10)
+    second.page.get_by_role("button", name="Log out").click()
+    second.page.fill("#token", served.token(Scope.ADMIN, "again"))
+    second.page.get_by_role("button", name="Log in").click()
+    be_live(second)
+
+
+def test_a_log_out_that_fails_ends_no_other_tab(served: Served) -> None:
+    first, second = open_tabs(served, ("/pools", f"/pools/{FULL}"))
+    first.page.route("**/logout", lambda route: route.fulfill(status=503, body="busy"))
+    first.page.get_by_role("button", name="Log out").click()
+    first.page.get_by_text("busy").wait_for()
+    be_live(second)
+    set_paused(served, FULL)
+    be_paused(second)
+    first.complaints.clear()  # the console tells of the answer

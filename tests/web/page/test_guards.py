@@ -191,6 +191,23 @@ def test_an_unknown_address_is_told_as_a_page_to_browsers(browser: Browser) -> N
     assert page.headers["Content-Security-Policy"] == POLICY
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/logout"), ("GET", "/sweep/confirm"), ("GET", "/workspaces/a/b/release"), ("PUT", "/pools"), ("OPTIONS", "/")],
+)
+def test_a_page_says_that_its_address_does_not_take_a_method(browser: Browser, method: str, path: str) -> None:
+    answer = browser.api.call(method, browser.origin + path, "")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (405, "text/html; charset=utf-8")
+    assert method not in answer.headers["Allow"].split(", ")
+    assert answer.headers["Content-Security-Policy"] == POLICY
+    assert f"This address does not take {method}." in answer.text
+
+
+def test_problems_are_not_sniffed(browser: Browser) -> None:
+    for path in ("/nothing", "/v1/nothing", "/v1/pools"):
+        assert browser.get(path, Accept="*/*").headers["X-Content-Type-Options"] == "nosniff"
+
+
 def test_pages_have_nothing_inline_and_no_other_address(browser: Browser) -> None:
     pages = [browser.get("/login").text, browser.post("/login", {"token": "x"}).text]
     pages.append(browser.log_in().get("/pools").text)

@@ -63,9 +63,16 @@ def test_without_a_session_a_page_leads_to_the_login_and_back(browser: Browser, 
     assert browser.get(path).status_code == 200
 
 
-def test_a_form_without_a_session_leads_to_the_login(browser: Browser) -> None:
-    answer = browser.post("/logout", {})
-    assert (answer.status_code, answer.headers["Location"]) == (303, "/login?next=%2Flogout")
+@pytest.mark.parametrize(
+    ("form", "back"),
+    [("/logout", "/"), ("/sweep/confirm", "/"), ("/pools/a/b/pause", "/pools"), ("/workspaces/a/b/release", "/workspaces")],
+)
+def test_a_form_without_a_session_leads_to_the_login_and_from_there_to_its_list(
+    browser: Browser, form: str, back: str
+) -> None:
+    answer = browser.post(form, {})
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/login?{urlencode({'next': back})}")
+    assert browser.log_in().get(back).status_code == 200
 
 
 @pytest.mark.parametrize("to", AWAY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
@@ -10,11 +11,15 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
+from prebuild_tasks.access import Principal
+from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.web.api import open_streams
-from prebuild_tasks.web.api.problems import ProblemError
-from prebuild_tasks.web.page.live import VIEWS_PER_TOKEN, ViewBudgets
+from prebuild_tasks.web.api.problems import ProblemError, problem
+from prebuild_tasks.web.page import live
+from prebuild_tasks.web.page.live import VIEWS_PER_TOKEN, LiveViews, ViewBudgets
+from prebuild_tasks.web.page.live_kinds import AnyKind, Viewer
 from tests.support.browser import Browser
 
 
@@ -41,28 +46,51 @@ def test_an_open_stream_is_use_of_its_session(browser: Browser, database: Databa
     assert datetime.now(UTC) - last_seen_at(database) < timedelta(minutes=1)
 
 
+class Sent:
+    """What the streams of an application are to send."""
+
+    def __init__(self, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.browser, self.chunks, add = browser, list[bytes](), open_streams.OpenStream.add
+        monkeypatch.setattr(open_streams, "HEARTBEAT", 0.01)
+
+        def note(stream: open_streams.OpenStream, chunk: bytes, number: int) -> None:
+            self.chunks.append(chunk)
+            add(stream, chunk, number)
+
+        monkeypatch.setattr(open_streams.OpenStream, "add", note)
+
+    def until(self, path: str, is_enough: Callable[[], bool]) -> str:
+        """Return what a stream sends until this holds."""
+        cookie = "; ".join(f"{name}={value}" for name, value in self.browser.cookies.items())
+
+        async def watch() -> httpx.Response:
+            async with asyncio.timeout(30):
+                answer = asyncio.create_task(self.browser.api.send("GET", path, "", headers={"Cookie": cookie}))
+                while not is_enough():
+                    await asyncio.sleep(0.01)
+                self.browser.api.app.state.door.stopping.set()
+                return await answer
+
+        return str(self.browser.api.run(watch()).text)
+
+
 def test_an_open_page_hears_that_its_stream_lives(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_streams, "HEARTBEAT", 0.01)
-    browser.log_in()
-    cookie = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
-    sent, add = list[bytes](), open_streams.OpenStream.add
+    sent = Sent(browser.log_in(), monkeypatch)
+    assert "event: beat\ndata:\n\n" in sent.until("/live?view=kind%3Dpools", lambda: len(sent.chunks) > 2)
 
-    def note(stream: open_streams.OpenStream, chunk: bytes, number: int) -> None:
-        sent.append(chunk)
-        add(stream, chunk, number)
 
-    monkeypatch.setattr(open_streams.OpenStream, "add", note)
+def test_a_view_that_is_refused_is_tried_again(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "TRY_AGAIN", 0.1)
+    sent, find, begun = Sent(browser.log_in(), monkeypatch), LiveViews._find, monotonic()
 
-    async def watch() -> httpx.Response:
-        async with asyncio.timeout(30):
-            request = browser.api.send("GET", "/live?view=kind%3Dpools", "", headers={"Cookie": cookie})
-            answer = asyncio.create_task(request)
-            while len(sent) < 3:
-                await asyncio.sleep(0.01)
-            browser.api.app.state.door.stopping.set()
-            return await answer
+    def refuse_at_first(views: LiveViews, principal: Principal, name: str) -> tuple[AnyKind, Viewer]:
+        if monotonic() < begun + 0.5:
+            raise problem(429, "too_many_streams", "there are too many")
+        return find(views, principal, name)
 
-    assert "event: beat\ndata:\n\n" in browser.api.run(watch()).text
+    monkeypatch.setattr(LiveViews, "_find", refuse_at_first)
+    text = sent.until("/live?view=kind%3Dpools", lambda: any(b"event: change" in chunk for chunk in sent.chunks))
+    assert text.index("there are too many") < text.index("event: change")
 
 
 def test_the_open_pages_of_a_token_show_so_many_different_views() -> None:

@@ -128,3 +128,24 @@ def test_no_address_and_no_made_up_mark_make_a_visit_read_anew(stocked: Api, rea
         browser.cookies["prebuild_change"] = mark
         browser.get("/pools")
     assert reads["pools"] <= 2, "the seconds pass meanwhile"
+
+
+def test_a_form_that_changes_nothing_and_a_log_out_make_no_visit_read_anew(stocked: Api, reads: Counter[str]) -> None:
+    browser = Browser(stocked).log_in()
+    for _ in range(5):
+        browser.submit(f"{POOL}/resume", {"confirm": ""})
+        browser.get("/pools")
+        other = Browser(stocked).log_in()
+        other.submit("/logout")
+        browser.get("/pools")
+    assert reads["pools"] <= 4, "the seconds pass meanwhile"
+
+
+def test_an_address_alone_says_nothing_of_a_change(stocked: Api) -> None:
+    browser = Browser(stocked).log_in()
+    said = '<p class="flash'
+    for path in (f"{POOL}?done=paused", "/pools?done=logged_out", "/pools?done=x"):
+        assert said not in browser.get(path).text
+    answer = browser.submit(f"{POOL}/pause", {"confirm": ""})
+    assert said in browser.get(answer.headers["location"]).text
+    assert said in Browser(stocked).get("/login?done=logged_out").text
