@@ -134,3 +134,10 @@ def test_every_package_has_its_folder() -> None:
     """A stranger looks for a package's tests under its name."""
     packages = {path.parent.name for path in (TESTS.parent / "prebuild_tasks").glob("*/__init__.py")}
     assert {name for name in packages if not list((TESTS / name).rglob("test_*.py"))} == set()
+
+
+def test_what_needs_a_browser_is_marked() -> None:
+    """`make test` runs on machines that have none."""
+    files = [*(TESTS / "web" / "browser").glob("test_*.py")]
+    assert files
+    assert [file.name for file in files if "pytest.mark.browser" not in file.read_text()] == []

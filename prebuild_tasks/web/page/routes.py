@@ -15,7 +15,19 @@ from starlette.types import Receive, Scope, Send
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.api.problems import problem, problem_details
-from prebuild_tasks.web.page import actions, builds, health, history, pool, pools, report, waiting, workers, workspaces
+from prebuild_tasks.web.page import (
+    actions,
+    builds,
+    health,
+    history,
+    pool,
+    pools,
+    report,
+    waiting,
+    workers,
+    workspace,
+    workspaces,
+)
 from prebuild_tasks.web.page.entry import enter, error_page
 from prebuild_tasks.web.page.kinds import Form, Page
 from prebuild_tasks.web.page.live import LIVE, LiveViews
@@ -29,6 +41,7 @@ PAGES: tuple[Page, ...] = (
     *pools.PAGES,
     *pool.PAGES,
     *workspaces.PAGES,
+    *workspace.PAGES,
     *waiting.PAGES,
     *builds.PAGES,
     *workers.PAGES,

@@ -1,4 +1,4 @@
-"""The list of workspaces, one of them with its history, and the forms to give it back and to extend it."""
+"""The list of workspaces, and the forms to give one back and to extend it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from prebuild_tasks.access import Scope
 from prebuild_tasks.errors import InputError, RefusedError
 from prebuild_tasks.insight import (
     CreatedKey,
-    EventKey,
-    ListedEvent,
     WorkspaceView,
-    list_history,
     list_workspaces,
     read_owned,
 )
@@ -23,10 +20,10 @@ from prebuild_tasks.model.durations import parse_duration
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER, WorkspaceState
 from prebuild_tasks.web.api.auth import may_use
 from prebuild_tasks.web.api.keys import request_mark
-from prebuild_tasks.web.api.lists import Sort, instant_of
-from prebuild_tasks.web.api.models import EndingQuery, ExtendBody, Name, PageQuery, WorkspacesQuery
+from prebuild_tasks.web.api.lists import Sort
+from prebuild_tasks.web.api.models import EndingQuery, ExtendBody, Name, WorkspacesQuery
 from prebuild_tasks.web.api.problems import ProblemError
-from prebuild_tasks.web.page.kinds import Form, Page, may_open
+from prebuild_tasks.web.page.kinds import Form, Page
 from prebuild_tasks.web.page.listing import (
     PAGE_FIELDS,
     ListedPage,
@@ -44,14 +41,10 @@ from prebuild_tasks.web.page.visit import Visit
 from prebuild_tasks.workspaces import end_workspace, extend_once, extend_until
 
 _LIST = "/workspaces"
-_ONE = _LIST + "/{owner}/{name}"
+ONE = _LIST + "/{owner}/{name}"
+"""The path of one workspace."""
 _ORDER: Order[WorkspaceView, CreatedKey] = Order(
     Sort("workspaces", 2), lambda row: created_position(row.created_at, row.id), created_key
-)
-_EVENTS: Order[ListedEvent, EventKey] = Order(
-    Sort("history", 3),
-    lambda row: (row.key.at.isoformat(), row.key.kind, row.key.id),
-    lambda at: EventKey(instant_of(at[0]), at[1], at[2]),
 )
 
 
@@ -101,19 +94,6 @@ def _query(viewer: Viewer) -> WorkspacesQuery:
 
 def _may_act(viewer: Viewer) -> bool:
     return may_use(RELEASE, viewer.scope, viewer.reach)
-
-
-async def show_workspace(visit: Visit) -> Response:
-    """Show a workspace, with its history from the oldest event on."""
-    view = await _find(visit)
-    query = read_values(PageQuery, visit.query)
-    database, reach = visit.door.runtime.database, visit.principal.reach
-    events = await list_page(
-        visit, query, _EVENTS,
-        lambda start, limit: list_history(database, reach, view.owner, view.workspace, start, limit),
-    )  # fmt: skip
-    may_act = may_open(RELEASE, visit.session)
-    return visit.show("workspace", row=view, listing=events, may_act=may_act, prebuilds=PREBUILDS_OWNER)
 
 
 async def release(visit: Visit) -> Response:
@@ -181,10 +161,7 @@ WORKSPACES = LiveKind(
     name="workspaces", read=_read, parts=_parts,
     fields=("owner", "name", "id", "preset", "state", *PAGE_FIELDS), subject=seen_alike,
 )  # fmt: skip
-PAGES = (
-    Page(path=_LIST, handle=show_workspaces, title="Workspaces", live=WORKSPACES),
-    Page(path=_ONE, handle=show_workspace),
-)
-RELEASE = Form(path=f"{_ONE}/release", handle=release, scope=Scope.CLAIM)
-EXTEND = Form(path=f"{_ONE}/extend", handle=extend, scope=Scope.CLAIM)
+PAGES = (Page(path=_LIST, handle=show_workspaces, title="Workspaces", live=WORKSPACES),)
+RELEASE = Form(path=f"{ONE}/release", handle=release, scope=Scope.CLAIM)
+EXTEND = Form(path=f"{ONE}/extend", handle=extend, scope=Scope.CLAIM)
 FORMS = (RELEASE, EXTEND)

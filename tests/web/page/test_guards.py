@@ -193,7 +193,13 @@ def test_an_unknown_address_is_told_as_a_page_to_browsers(browser: Browser) -> N
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/logout"), ("GET", "/sweep/confirm"), ("GET", "/workspaces/a/b/release"), ("PUT", "/pools"), ("OPTIONS", "/")],
+    [
+        ("GET", "/logout"),
+        ("GET", "/sweep/confirm"),
+        ("GET", "/workspaces/a/b/release"),
+        ("PUT", "/pools"),
+        ("OPTIONS", "/"),
+    ],
 )
 def test_a_page_says_that_its_address_does_not_take_a_method(browser: Browser, method: str, path: str) -> None:
     answer = browser.api.call(method, browser.origin + path, "")

@@ -65,7 +65,12 @@ def test_without_a_session_a_page_leads_to_the_login_and_back(browser: Browser, 
 
 @pytest.mark.parametrize(
     ("form", "back"),
-    [("/logout", "/"), ("/sweep/confirm", "/"), ("/pools/a/b/pause", "/pools"), ("/workspaces/a/b/release", "/workspaces")],
+    [
+        ("/logout", "/"),
+        ("/sweep/confirm", "/"),
+        ("/pools/a/b/pause", "/pools"),
+        ("/workspaces/a/b/release", "/workspaces"),
+    ],
 )
 def test_a_form_without_a_session_leads_to_the_login_and_from_there_to_its_list(
     browser: Browser, form: str, back: str

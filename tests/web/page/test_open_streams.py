@@ -11,15 +11,12 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
-from prebuild_tasks.access import Principal
-from prebuild_tasks.clock import monotonic
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.web.api import open_streams
-from prebuild_tasks.web.api.problems import ProblemError, problem
+from prebuild_tasks.web.api.problems import ProblemError
 from prebuild_tasks.web.page import live
-from prebuild_tasks.web.page.live import VIEWS_PER_TOKEN, LiveViews, ViewBudgets
-from prebuild_tasks.web.page.live_kinds import AnyKind, Viewer
+from prebuild_tasks.web.page.live import VIEWS_PER_TOKEN, ViewBudgets
 from tests.support.browser import Browser
 
 
@@ -81,16 +78,16 @@ def test_an_open_page_hears_that_its_stream_lives(browser: Browser, monkeypatch:
 
 def test_a_view_that_is_refused_is_tried_again(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "TRY_AGAIN", 0.1)
-    sent, find, begun = Sent(browser.log_in(), monkeypatch), LiveViews._find, monotonic()
+    monkeypatch.setattr(live, "VIEWS_PER_TOKEN", 0)
+    sent = Sent(browser.log_in(), monkeypatch)
 
-    def refuse_at_first(views: LiveViews, principal: Principal, name: str) -> tuple[AnyKind, Viewer]:
-        if monotonic() < begun + 0.5:
-            raise problem(429, "too_many_streams", "there are too many")
-        return find(views, principal, name)
+    def is_shown() -> bool:
+        if any(b"event: stale" in chunk for chunk in sent.chunks):
+            monkeypatch.setattr(live, "VIEWS_PER_TOKEN", 1)
+        return any(b"event: change" in chunk for chunk in sent.chunks)
 
-    monkeypatch.setattr(LiveViews, "_find", refuse_at_first)
-    text = sent.until("/live?view=kind%3Dpools", lambda: any(b"event: change" in chunk for chunk in sent.chunks))
-    assert text.index("there are too many") < text.index("event: change")
+    text = sent.until("/live?view=kind%3Dpools", is_shown)
+    assert text.index("different views already") < text.index("event: change")
 
 
 def test_the_open_pages_of_a_token_show_so_many_different_views() -> None:
