@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from html import unescape
 from typing import Any
 
@@ -18,6 +17,13 @@ from tests.support.lively import BUSY, PATHS, make_lively
 
 TAG = re.compile(r"<[^>]+>")
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d|\b\d+ (?:s|min)\b")
+POOLS = [path for path in PATHS if path.startswith("/pools/") and "really" not in path]
+LISTS = (
+    ("/workspaces", "workspace", "id"),
+    ("/builds", "build", "build"),
+    (f"/builds?preset={BUSY}", "build", "build"),
+)
+"""Paths with what their rows are called on the page, and the field of their id in the API."""
 
 
 @pytest.fixture
@@ -30,7 +36,16 @@ def items(browser: Browser, path: str) -> list[dict[str, Any]]:
     return list(browser.api.get(path).json()["items"])
 
 
-def test_the_hooks_of_the_table_are_the_figures_of_the_api(lively: Browser) -> None:
+def test_the_pages_tell_what_the_api_tells(lively: Browser) -> None:
+    """In one test, because an installation with a past takes a while to make."""
+    compare_table(lively)
+    for path in POOLS:
+        compare_causes(lively, path)
+    for path, what, key in LISTS:
+        compare_list(lively, path, what, key)
+
+
+def compare_table(lively: Browser) -> None:
     rows = {row["data-pool"]: row for _, row in HookedRows(lively.get("/pools").text).rows}
     assert {name: (row["data-desired"], row["data-eligible"], row["data-reason"]) for name, row in rows.items()} == {
         pool["preset"]: (str(pool["desired"]), str(pool["eligible"]), pool["reason"] or "none")
@@ -40,8 +55,7 @@ def test_the_hooks_of_the_table_are_the_figures_of_the_api(lively: Browser) -> N
     assert len({row["data-reason"] for row in rows.values()}) >= 4
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if path.startswith("/pools/") and "really" not in path])
-def test_the_page_of_a_pool_has_the_causes_of_explain(lively: Browser, path: str) -> None:
+def compare_causes(lively: Browser, path: str) -> None:
     page = re.sub(r"\s+", " ", unescape(TAG.sub(" ", lively.get(path).text)))
     explained = lively.api.get(f"/v1{path}/explain").json()["chain"]
     chain = [link for link in explained if link["about"] != "turn"]  # without Redis, it tells when Redis was asked
@@ -51,18 +65,8 @@ def test_the_page_of_a_pool_has_the_causes_of_explain(lively: Browser, path: str
             assert words.strip(" (") in page, link
 
 
-@pytest.mark.parametrize(
-    ("path", "what", "name"),
-    [
-        ("/workspaces", "workspace", lambda row: row["id"]),
-        ("/builds", "build", lambda row: row["build"]),
-        (f"/builds?preset={BUSY}", "build", lambda row: row["build"]),
-    ],
-)
-def test_lists_have_the_rows_of_the_api(
-    lively: Browser, path: str, what: str, name: Callable[[dict[str, Any]], str]
-) -> None:
+def compare_list(lively: Browser, path: str, what: str, key: str) -> None:
     shown = re.findall(rf'<tr id="{what}-([^"]+)"', lively.get(path).text)
-    listed = [name(row) for row in items(lively, f"/v1{path}")]
+    listed = [row[key] for row in items(lively, f"/v1{path}")]
     assert shown
     assert shown[: len(listed)] == listed[: len(shown)]
