@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 ROUNDS, KILLS = 200, 20
 TIMEOUT = 4.0
 """Seconds that a lease lasts."""
-MANY, SLOTS = 12, 2
+MANY, SLOTS = 16, 2
 HARDLY = 1.05
 """Times the ideal within which many builds of a second each are done, from the turn that creates them."""
 LATE = 1.3
@@ -155,12 +155,21 @@ def test_many_builds_take_hardly_longer_than_they_must(
         them.service.fork_celery()
         them.start(1, threads=SLOTS)
         them.ended(them.build(SLOTS, build_time=0.1))  # what the first ones import
-        done = them.ended(them.build(MANY, build_time=1))
-        ends = [it.completed_at for it in done if it.completed_at]
-        took = (max(ends) - min(it.created_at for it in done)).total_seconds()
+        without = time_of(them.ended(them.build(MANY, build_time=0)))
+        took = time_of(them.ended(them.build(MANY, build_time=1)))
     ideal = MANY / SLOTS
-    report(f"{MANY} builds of 1 s on {SLOTS} threads in {took:.2f} s, {took / ideal:.3f} x the ideal")
-    assert took <= HARDLY * ideal
+    floor = ideal + without
+    report(
+        f"{MANY} builds of 1 s on {SLOTS} threads in {took:.2f} s, {took / ideal:.3f} x the ideal; "
+        f"{took / floor:.3f} x the ideal with what as many cost that take no time, {without:.2f} s"
+    )
+    assert took <= HARDLY * floor
+
+
+def time_of(done: Sequence[Build]) -> float:
+    """Return the seconds from the first request to the last end."""
+    ends = [it.completed_at for it in done if it.completed_at]
+    return (max(ends) - min(it.created_at for it in done)).total_seconds()
 
 
 @pytest.mark.faults
