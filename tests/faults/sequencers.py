@@ -1,6 +1,7 @@
 """Processes that number events and write some themselves, killed all the time.
 
-`python -m tests.faults.sequencers URL SEED` goes on until its standard input ends, and prints the number of kills.
+`python -m tests.faults.sequencers URL SEED` prints a line when they have begun, goes on until its standard input ends
+and one at least was killed, and prints the number of kills.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ PAUSE_S = 0.01
 def run(url: str, chance: random.Random) -> int:
     """Let some work, replace a killed one at once, and return how many were killed."""
     alive, kills = [start(url, chance.random()) for _ in range(PROCESSES)], 0
-    while not select.select([sys.stdin], [], [], chance.expovariate(1 / LIFE_S))[0]:
+    print("begun", flush=True)
+    while not (select.select([sys.stdin], [], [], chance.expovariate(1 / LIFE_S))[0] and kills):
         at = chance.randrange(PROCESSES)
         kill(alive[at])
         alive[at] = start(url, chance.random())

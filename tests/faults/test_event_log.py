@@ -75,12 +75,15 @@ def test_row_21_every_event_once_and_in_order(  # what is measured, and how long
 
 def disturb(service: Doors, port: int, seconds: float, serves_for: float, chance: random.Random) -> tuple[int, int]:
     """Kill sequencers for some seconds, and the process that serves; return how often."""
-    over, restarts = monotonic() + seconds, 0
+    restarts = 0
     arguments = [sys.executable, "-m", "tests.faults.sequencers", service.environment["PREBUILD_DATABASE_URL"]]
     with subprocess.Popen(
         [*arguments, str(chance.randrange(10**6))],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
     ) as sequencers:  # fmt: skip
+        assert sequencers.stdout is not None
+        assert sequencers.stdout.readline() == "begun\n"
+        over = monotonic() + seconds
         while (left := over - monotonic()) > 0:
             with pytest.raises(subprocess.TimeoutExpired):
                 sequencers.wait(min(left, serves_for))
