@@ -7,6 +7,7 @@ import ssl
 import urllib.error
 import urllib.request
 from base64 import b64encode
+from http.client import IncompleteRead
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """The `verify` of clients of http:// addresses: by default, each reads the certificates of all authorities (17 ms)."""
@@ -27,12 +28,12 @@ def fetch(url: str, password: str = "") -> bytes:
 
 
 def answer(url: str, password: str = "") -> int:
-    """Return the status of the response; 0 while nothing listens."""
+    """Return the status of the response; 0 while nothing listens, or if the server ends before it has answered."""
     try:
         fetch(url, password)
     except urllib.error.HTTPError as error:
         error.close()
         return error.code
-    except OSError:
+    except (OSError, IncompleteRead):
         return 0
     return 200
