@@ -16,7 +16,8 @@ from tests.support.hooked_rows import HookedRows
 from tests.support.lively import BUSY, PATHS, make_lively
 
 TAG = re.compile(r"<[^>]+>")
-TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d|\b\d+ (?:s|min)\b")
+TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?|\b\d+(?:\.\d+)? (?:ms|s|min|h|d)\b")
+"""An instant, and how long ago or how far off it is: the page and the API are asked one after the other."""
 POOLS = [path for path in PATHS if path.startswith("/pools/") and "really" not in path]
 LISTS = (
     ("/workspaces", "workspace", "id"),
