@@ -33,8 +33,8 @@ ROUNDS, KILLS = 200, 20
 TIMEOUT = 4.0
 """Seconds that a lease lasts."""
 MANY, SLOTS = 16, 2
-HARDLY = 1.05
-"""Times the ideal within which many builds of a second each are done, from the turn that creates them."""
+HARDLY = 1.04
+"""Times the floor within which many builds of a second each are done, from the turn that creates them."""
 LATE = 1.3
 """Times a lease's length within which another worker has the build of a dead one."""
 
