@@ -40,13 +40,13 @@ def is_code(text: str) -> bool:
 def form_token(session_id: str) -> str:
     """Return a token for the forms of a session: another one each time, so that no compressed page betrays it."""
     nonce = secrets.token_hex(16)
-    return nonce + _signature(session_id, nonce)
+    return nonce + _signature(session_id, f"form {nonce}")
 
 
 def is_form_token(text: str, session_id: str) -> bool:
     """Return whether a text is a token for the forms of a session."""
     parts = _FORM_TOKEN.fullmatch(text)
-    return parts is not None and hmac.compare_digest(parts[2], _signature(session_id, parts[1]))
+    return parts is not None and hmac.compare_digest(parts[2], _signature(session_id, f"form {parts[1]}"))
 
 
 def session_mark(session_id: str) -> str:
@@ -57,22 +57,19 @@ def session_mark(session_id: str) -> str:
 def change_mark(session_id: str, at: datetime) -> str:
     """Return a mark that tells every process when a session last changed something by a form."""
     when = f"{round(at.timestamp() * 1000):x}"
-    return f"{when}.{_change_signature(session_id, when)}"
+    signature = _signature(session_id, f"change {when}")
+    return f"{when}.{signature}"
 
 
 def read_change_mark(text: str, session_id: str) -> datetime | None:
     """Return the instant in the mark of a session; None: the mark is not of this session."""
     when, _, signature = text.partition(".")
-    if not _WHEN.fullmatch(when) or not hmac.compare_digest(
-        signature.encode(), _change_signature(session_id, when).encode()
-    ):
+    if not _WHEN.fullmatch(when):
+        return None
+    if not hmac.compare_digest(signature.encode(), _signature(session_id, f"change {when}").encode()):
         return None
     return datetime.fromtimestamp(int(when, 16) / 1000, UTC)
 
 
-def _signature(session_id: str, nonce: str) -> str:
-    return hmac.digest(session_id.encode(), f"form {nonce}".encode(), "sha256").hex()
-
-
-def _change_signature(session_id: str, when: str) -> str:
-    return hmac.digest(session_id.encode(), f"change {when}".encode(), "sha256").hex()[:32]
+def _signature(session_id: str, text: str) -> str:
+    return hmac.digest(session_id.encode(), text.encode(), "sha256").hex()

@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from prebuild_tasks.insight import EventKey, ListedEvent, WorkspaceView, list_history, read_owned
 from prebuild_tasks.model.vocabulary import PREBUILDS_OWNER
-from prebuild_tasks.web.api.auth import may_use
 from prebuild_tasks.web.api.lists import Sort, instant_of
 from prebuild_tasks.web.api.models import PageQuery
 from prebuild_tasks.web.page.kinds import Page
@@ -20,7 +19,7 @@ from prebuild_tasks.web.page.parts import Part
 from prebuild_tasks.web.page.render import Frame, render_part
 from prebuild_tasks.web.page.values import read_values
 from prebuild_tasks.web.page.visit import Visit
-from prebuild_tasks.web.page.workspaces import ONE, RELEASE
+from prebuild_tasks.web.page.workspaces import ONE, may_act
 
 _ORDER: Order[ListedEvent, EventKey] = Order(
     Sort("history", 3),
@@ -58,17 +57,18 @@ async def _read(look: ViewRead) -> _OneWorkspace:
 
 def _parts(view: _OneWorkspace, viewer: Viewer) -> Sequence[Part]:
     frame, row = Frame(root=view.events.root), view.row
-    may_act = row.owner != PREBUILDS_OWNER and may_use(RELEASE, viewer.scope, viewer.reach)
+    has_buttons = row.owner != PREBUILDS_OWNER and may_act(viewer)
     return [
         Part("workspace-head", render_part(_PARTS, "head", row)),
         Part("workspace-facts", render_part(_PARTS, "facts", frame, row)),
-        Part("workspace-actions", render_part(_PARTS, "actions", frame, row, may_act)),
-        *(
-            Part(name, render_part(_PARTS, "event", frame, item.event, name), "workspace-history")
-            for item in view.events.rows
-            if (name := f"event-{item.key.kind}-{item.key.id}")
-        ),
+        Part("workspace-actions", render_part(_PARTS, "actions", frame, row, has_buttons)),
+        *(_event(frame, item) for item in view.events.rows),
     ]
+
+
+def _event(frame: Frame, item: ListedEvent) -> Part:
+    row_id = f"event-{item.key.kind}-{item.key.id}"
+    return Part(row_id, render_part(_PARTS, "event", frame, item.event, row_id), "workspace-history")
 
 
 _FIELDS = ("owner", "name", *PAGE_FIELDS)

@@ -67,7 +67,7 @@ async def show_workspaces(visit: Visit) -> Response:
         shown=_query(viewer),
         owner=viewer.reach.owner,
         states=[state.value for state in WorkspaceState],
-        may_act=_may_act(viewer),
+        may_act=may_act(viewer),
         prebuilds=PREBUILDS_OWNER,
     )  # fmt: skip
 
@@ -84,7 +84,7 @@ async def _read(look: ViewRead) -> ListedPage[WorkspaceView]:
 
 
 def _parts(listing: ListedPage[WorkspaceView], viewer: Viewer) -> Sequence[Part]:
-    values = (_query(viewer), _may_act(viewer), PREBUILDS_OWNER)
+    values = (_query(viewer), may_act(viewer), PREBUILDS_OWNER)
     return list_parts("workspaces", listing, lambda row: f"workspace-{row.id}", *values)
 
 
@@ -92,7 +92,8 @@ def _query(viewer: Viewer) -> WorkspacesQuery:
     return read_values(WorkspacesQuery, dict(viewer.fields))
 
 
-def _may_act(viewer: Viewer) -> bool:
+def may_act(viewer: Viewer) -> bool:
+    """Return whether a viewer gets the buttons of claimed workspaces."""
     return may_use(RELEASE, viewer.scope, viewer.reach)
 
 
