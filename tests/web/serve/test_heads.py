@@ -27,14 +27,17 @@ async def answer(_scope: Any, _receive: Any, send: Any) -> None:
 async def connected() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     config = Config(answer, http=BoundedHeads, ws="none", lifespan="off", log_config=None)
     config.load()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: BoundedHeads(config, ServerState(), {}), "127.0.0.1", 0)
+    loop, state = asyncio.get_running_loop(), ServerState()
+    server = await loop.create_server(lambda: BoundedHeads(config, state, {}), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     try:
         yield reader, writer
     finally:
         writer.close()
         server.close()
+        async with asyncio.timeout(20):
+            while state.connections:
+                await asyncio.sleep(0)
 
 
 async def exchange(*pieces: bytes) -> bytes:
@@ -66,6 +69,24 @@ def test_a_larger_head_is_refused(pieces: list[bytes]) -> None:
     assert head.startswith(b"HTTP/1.1 431 ")
     assert b"application/problem+json" in head
     assert json.loads(body)["code"] == "head_too_large"
+
+
+@pytest.mark.parametrize("sent", [START + b"X-Pad: " + b"a" * HEAD_MAX, b"nonsense\r\n\r\n"])
+def test_who_still_sends_reads_the_refusal(sent: bytes) -> None:
+    """A connection that was closed at once was reset by what arrived then."""
+
+    async def work() -> bytes:
+        async with connected() as (reader, writer), asyncio.timeout(20):
+            writer.write(sent)
+            first = await reader.readexactly(1)
+            for _ in range(20):
+                writer.write(b"a" * 65536)
+                await writer.drain()
+            return first + await reader.read()
+
+    answered = asyncio.run(work())
+    assert answered.split()[1] in (b"431", b"400")
+    assert b'"code"' in answered
 
 
 def test_a_body_is_not_part_of_the_head() -> None:

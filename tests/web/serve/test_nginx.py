@@ -126,11 +126,13 @@ def test_connections_are_kept_and_used_again(behind: Site) -> None:
         assert [client.get("/pid").status_code for _ in range(20)] == [200] * 20
 
 
-def raw(port: int, request: bytes) -> httpx.Response:
-    """Send bytes, and return the answer that ends with the connection."""
+def raw(port: int, request: bytes, rest: bytes = b"") -> httpx.Response:
+    """Send bytes, and more once the answer begins. Return the answer that ends with the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(request)
-        received = b""
+        received = connection.recv(1)
+        for _ in range(20):
+            connection.sendall(rest)
         while piece := connection.recv(65_536):
             received += piece
     head, _, body = received.partition(b"\r\n\r\n")
@@ -166,6 +168,12 @@ def test_what_nginx_does_not_take_is_refused_with_a_problem(one_hop: Site) -> No
     check(raw(one_hop.port, b"GET / HTTP/1.1\r\nX-A: " + b"a" * 70_000 + b"\r\n"), 431, "head_too_large")
     check(raw(one_hop.port, b"POST / HTTP/1.1\r\nTransfer-Encoding: x\r\n" + host + b"\r\n"), 501, "malformed_request")
     check(raw(one_hop.port, b"GET / HTTP/3.1\r\n" + host + b"\r\n"), 505, "malformed_request")
+
+
+@pytest.mark.parametrize("first", [b"TRACE / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nX-A: " + b"a" * 70_000])
+def test_who_still_sends_reads_the_refusal(one_hop: Site, first: bytes) -> None:
+    """nginx closed the connection, which was then reset, if it had read all that had arrived."""
+    assert raw(one_hop.port, first, rest=b"a" * 65_536).status_code in (400, 431)
 
 
 def test_plain_http_on_a_port_for_tls_is_refused_with_a_problem(tmp_path: Path) -> None:

@@ -80,6 +80,16 @@ def test_more_than_16_mib_are_not_read(door: Door) -> None:
         assert (answer.status, problem["code"], answer.headers["Connection"]) == (413, "too_large", "close")
 
 
+@pytest.mark.parametrize(("size", "scheme", "code"), [(17, "Bearer", "too_large"), (12, "None", "token_malformed")])
+def test_who_is_refused_while_sending_reads_why(door: Door, size: int, scheme: str, code: str) -> None:
+    """The connection was closed at once, and reset by what arrived then."""
+    with connected(door) as connection:
+        request = head(door, "POST", PAUSE, JSON, "Connection: close", f"Content-Length: {size * MIB}")
+        connection.sendall(request.replace(b"Bearer", scheme.encode()) + b" " * (size * MIB))
+        assert read(connection)[1]["code"] == code
+        assert connection.recv(1) == b""
+
+
 NO_HTTP = [
     b"GARBAGE\r\n\r\n", b"GET /livez HTTP/9.9\r\n\r\n", b"GET /livez HTTP/1.1\r\nHost 127.0.0.1\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"POST /livez HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
