@@ -93,10 +93,16 @@ async def show_build(visit: Visit) -> Response:
 
 async def show_log(visit: Visit) -> Response:
     """Answer with what a build wrote after a cursor, as an element to be appended."""
-    name, database, reach = visit.named("id"), visit.door.runtime.database, visit.principal.reach
-    position, markup = _read_cursor(visit.query.get("after", "0.0"))
-    log = await visit.in_thread(lambda: log_piece(build_log(database, name, position, reach), markup))
+    log = await read_live(visit, OUTPUT)
     return visit.part("log", "log_piece", log)
+
+
+async def _read_output(look: ViewRead) -> LogPiece:
+    viewer, database = look.viewer, look.door.runtime.database
+    position, markup = _read_cursor(viewer.field("after") or "0.0")
+    return await look.in_thread(
+        lambda: log_piece(build_log(database, viewer.field("id"), position, viewer.reach), markup)
+    )
 
 
 def log_piece(page: LogPage, markup: LogMarkup) -> LogPiece:
@@ -127,6 +133,8 @@ def _read_cursor(cursor: str) -> tuple[tuple[int, int], LogMarkup]:
 BUILDS = LiveKind(
     name="builds", read=_read_builds, parts=_builds_parts, fields=("preset", "status", *PAGE_FIELDS), subject=seen_alike
 )
+OUTPUT = LiveKind(name="output", read=_read_output, fields=("id", "after"), subject=seen_alike)
+"""All who follow a build have come to the same place."""
 PAGES = (
     Page(path=_LIST, handle=show_builds, title="Builds", live=BUILDS),
     Page(path=_LIST + "/{id}", handle=show_build),

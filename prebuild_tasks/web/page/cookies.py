@@ -1,51 +1,60 @@
-"""The cookie of a session: its name, its attributes, and how it is read."""
+"""The page's cookies: their names, their attributes, and how they are read."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
+from starlette.responses import Response
 
 from prebuild_tasks.access import LASTS
+from prebuild_tasks.web.api.door import Door
+from prebuild_tasks.web.page.origins import is_secure
 
 _SESSION, _CHANGE = "prebuild_session", "prebuild_change"
 CHANGE_LASTS = 15
 """Seconds for which a browser tells that it has changed something: longer than any process shows what was before."""
 
 
-def cookie_name(name: str = _SESSION, *, secure: bool) -> str:
-    """Return the name: behind TLS one that browsers accept only from this host, with Secure, and for every path."""
-    return f"__Host-{name}" if secure else name
+class Cookies:
+    """The cookies of a browser that sends a request, and those that the answer sets."""
 
+    def __init__(self, door: Door, request: Request) -> None:
+        """Take the request. Behind TLS, browsers accept the cookies only from this host, and send them by TLS alone."""
+        self._request, self._is_secure = request, is_secure(door.base, request.scope["scheme"])
 
-def session_of(request: Request, *, secure: bool) -> str:
-    """Return the id of the session that a request names; empty: none, or several."""
-    return _value_of(request, cookie_name(secure=secure))
+    @property
+    def session(self) -> str:
+        """The id of the session that the browser names; empty: none, or several."""
+        return self._value(_SESSION)
 
+    @property
+    def change(self) -> str:
+        """The mark of the last change that the browser made; empty: it made none just now."""
+        return self._value(_CHANGE)
 
-def change_of(request: Request, *, secure: bool) -> str:
-    """Return the mark of the last change that a browser made; empty: it made none just now."""
-    return _value_of(request, cookie_name(_CHANGE, secure=secure))
+    def set_session(self, response: Response, session_id: str) -> None:
+        """Begin a session in the browser."""
+        self._set(response, _SESSION, session_id, int(LASTS.total_seconds()))
 
+    def end_session(self, response: Response) -> None:
+        """End the session in the browser."""
+        self._set(response, _SESSION, "", 0)
 
-def _value_of(request: Request, name: str) -> str:
-    values = list[str]()
-    for header in request.headers.getlist("cookie"):
-        for pair in header.split(";"):
-            key, _, value = pair.strip().partition("=")
-            if key == name:
-                values.append(value)
-    return values[0] if len(values) == 1 else ""
+    def set_change(self, response: Response, mark: str) -> None:
+        """Let the browser tell every process for a while that it has changed something."""
+        self._set(response, _CHANGE, mark, CHANGE_LASTS)
 
+    def _name(self, name: str) -> str:
+        return f"__Host-{name}" if self._is_secure else name
 
-def set_cookie(session_id: str, *, secure: bool) -> str:
-    """Return the header that begins a session in a browser; an empty id ends it."""
-    return _header(cookie_name(secure=secure), session_id, int(LASTS.total_seconds()), secure=secure)
+    def _value(self, name: str) -> str:
+        values = list[str]()
+        for header in self._request.headers.getlist("cookie"):
+            for pair in header.split(";"):
+                key, _, value = pair.strip().partition("=")
+                if key == self._name(name):
+                    values.append(value)
+        return values[0] if len(values) == 1 else ""
 
-
-def set_change_cookie(mark: str, *, secure: bool) -> str:
-    """Return the header by which a browser tells every process for a while that it has changed something."""
-    return _header(cookie_name(_CHANGE, secure=secure), mark, CHANGE_LASTS, secure=secure)
-
-
-def _header(name: str, value: str, age: int, *, secure: bool) -> str:
-    attributes = f"Path=/; Max-Age={age if value else 0}; HttpOnly; SameSite=Lax"
-    return f"{name}={value}; {attributes}{'; Secure' if secure else ''}"
+    def _set(self, response: Response, name: str, value: str, age: int) -> None:
+        attributes = f"Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{'; Secure' if self._is_secure else ''}"
+        response.headers.append("Set-Cookie", f"{self._name(name)}={value}; {attributes}")

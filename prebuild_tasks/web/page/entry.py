@@ -14,10 +14,10 @@ from prebuild_tasks.access import Session, is_form_token
 from prebuild_tasks.web.api.auth import require_scope
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.api.problems import ProblemDetails, problem
-from prebuild_tasks.web.page.cookies import session_of, set_cookie
+from prebuild_tasks.web.page.cookies import Cookies
 from prebuild_tasks.web.page.forms import read_form
 from prebuild_tasks.web.page.kinds import Page
-from prebuild_tasks.web.page.origins import is_secure, local_path, origin_refusal, own_origin
+from prebuild_tasks.web.page.origins import local_path, origin_refusal, own_origin
 from prebuild_tasks.web.page.render import html_response, render_page
 from prebuild_tasks.web.page.visit import Visit, frame_for, go_to, root_of
 
@@ -57,7 +57,7 @@ async def find_session(door: Door, request: Request) -> Session | None:
 
     Raises ProblemError (429) for a session that is not known yet, from an address that has sent too many bad ones.
     """
-    session_id = session_of(request, secure=is_secure(door.base, request.scope["scheme"]))
+    session_id = Cookies(door, request).session
     if not session_id:
         return None
     if known := door.sessions.remembered(session_id):
@@ -98,7 +98,7 @@ def _to_login(door: Door, request: Request, lists: Sequence[Page] | None) -> Res
     begin = "/" + request.scope["path"][1:].partition("/")[0]
     back = _address(request) if lists is None else begin if begin in {page.path for page in lists} else "/"
     response = go_to(root_of(door), "/login?" + urlencode({"next": back}))
-    secure = is_secure(door.base, request.scope["scheme"])
-    if session_of(request, secure=secure):  # which has ended
-        response.headers["Set-Cookie"] = set_cookie("", secure=secure)
+    cookies = Cookies(door, request)
+    if cookies.session:  # which has ended
+        cookies.end_session(response)
     return response

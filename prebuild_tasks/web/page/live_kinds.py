@@ -50,6 +50,10 @@ def _one_for_all(_: Viewer) -> Hashable:
     return ()
 
 
+def _no_parts(_view: object, _: Viewer) -> Sequence[Part]:
+    return ()
+
+
 def seen_alike(viewer: Viewer) -> Hashable:
     """Return the subject of a view whose content depends on the reach and the fields."""
     return viewer.reach, viewer.fields
@@ -63,8 +67,9 @@ class LiveKind(Generic[V]):
     """Begins the names of its views."""
     read: Callable[[ViewRead], Awaitable[V]]
     """Reads the view for all viewers whose subject is the same."""
-    parts: Callable[[V, Viewer], Sequence[Part]]
-    """Returns what a viewer sees of it. Raises NotFoundError if that is nothing. It must be quick."""
+    parts: Callable[[V, Viewer], Sequence[Part]] = _no_parts
+    """Returns what a viewer sees of it. Raises NotFoundError if that is nothing. It must be quick. Without parts, no
+    stream has it: it is only read, once for all who ask at the same time."""
     fields: tuple[str, ...] = ()
     """The fields of the page's query, and the names in its path, that decide what it shows. None is `kind`."""
     subject: Callable[[Viewer], Hashable] = _one_for_all

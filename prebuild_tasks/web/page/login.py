@@ -16,11 +16,11 @@ from prebuild_tasks.errors import AuthenticationError
 from prebuild_tasks.logs import get_logger
 from prebuild_tasks.web.api.auth import authenticated
 from prebuild_tasks.web.api.door import Door
-from prebuild_tasks.web.page.cookies import session_of, set_cookie
+from prebuild_tasks.web.page.cookies import Cookies
 from prebuild_tasks.web.page.entry import address_of, find_session, require_own_origin
 from prebuild_tasks.web.page.forms import read_form
 from prebuild_tasks.web.page.kinds import Form
-from prebuild_tasks.web.page.origins import is_secure, local_path
+from prebuild_tasks.web.page.origins import local_path
 from prebuild_tasks.web.page.render import html_response, render_page
 from prebuild_tasks.web.page.visit import LOGGED_OUT, Visit, frame_for, go_to, root_of
 
@@ -54,10 +54,10 @@ async def log_in(door: Door, request: Request) -> Response:
         if door.limiter is not None:
             await door.limiter.count_bad(address)
         return _form(door, request, after, failed=error.message)
-    secure = is_secure(door.base, request.scope["scheme"])
-    await _end(door, session_of(request, secure=secure))
+    cookies = Cookies(door, request)
+    await _end(door, cookies.session)
     response = go_to(root_of(door), after)
-    response.headers["Set-Cookie"] = set_cookie(session_id, secure=secure)
+    cookies.set_session(response, session_id)
     return response
 
 
@@ -65,8 +65,7 @@ async def log_out(visit: Visit) -> Response:
     """End the session, in every process."""
     await _end(visit.door, visit.session.id)
     response = go_to(root_of(visit.door), f"{LOGIN}?{urlencode({'done': LOGGED_OUT})}")
-    secure = is_secure(visit.door.base, visit.request.scope["scheme"])
-    response.headers["Set-Cookie"] = set_cookie("", secure=secure)
+    Cookies(visit.door, visit.request).end_session(response)
     return response
 
 

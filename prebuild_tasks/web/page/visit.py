@@ -15,9 +15,8 @@ from prebuild_tasks.clock import utcnow
 from prebuild_tasks.web.api.admitted import AdmittedRequest
 from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.page import headers
-from prebuild_tasks.web.page.cookies import CHANGE_LASTS, change_of, set_change_cookie
+from prebuild_tasks.web.page.cookies import CHANGE_LASTS, Cookies
 from prebuild_tasks.web.page.kinds import Page, may_open
-from prebuild_tasks.web.page.origins import is_secure
 from prebuild_tasks.web.page.render import Frame, NavigationItem, html_response, render_page, render_part
 
 T = TypeVar("T")
@@ -78,7 +77,7 @@ class Visit(AdmittedRequest):
     @property
     def since_change(self) -> float:
         """The seconds since a form of this session changed something, in any process; infinite: not just now."""
-        return _since_change(self.request, self.session, secure=self._is_secure)
+        return _since_change(self.door, self.request, self.session)
 
     def go(self, path: str, done: str, *, changed: bool = True) -> Response:
         """Answer with the way to a path of this page after a form, whose changes every page shows from now on.
@@ -91,12 +90,8 @@ class Visit(AdmittedRequest):
             return go_to(root_of(self.door), path)
         self.request.app.state.live.note_change()
         response, mark = go_to(root_of(self.door), path), change_mark(self.session.id, utcnow())
-        response.headers.append("Set-Cookie", set_change_cookie(mark, secure=self._is_secure))
+        Cookies(self.door, self.request).set_change(response, mark)
         return response
-
-    @property
-    def _is_secure(self) -> bool:
-        return is_secure(self.door.base, self.request.scope["scheme"])
 
 
 def root_of(door: Door) -> str:
@@ -115,7 +110,7 @@ def frame_for(door: Door, request: Request, session: Session | None, navigation:
     if session is None:
         return Frame(root=root_of(door), flash="You are logged out." if done == LOGGED_OUT else "")
     flash = _NOT_DONE.get(done, "")
-    if done in DONE and _since_change(request, session, secure=is_secure(door.base, request.scope["scheme"])) < inf:
+    if done in DONE and _since_change(door, request, session) < inf:
         flash = DONE[done]  # of itself, an address says nothing
     shown = [page for page in navigation if may_open(page, session)]
     items = [NavigationItem(page.title, page.path, _is_within(path, page.path)) for page in shown]
@@ -126,8 +121,8 @@ def frame_for(door: Door, request: Request, session: Session | None, navigation:
     )  # fmt: skip
 
 
-def _since_change(request: Request, session: Session, *, secure: bool) -> float:
-    at = read_change_mark(change_of(request, secure=secure), session.id)
+def _since_change(door: Door, request: Request, session: Session) -> float:
+    at = read_change_mark(Cookies(door, request).change, session.id)
     age = (utcnow() - at).total_seconds() if at else inf
     return max(age, 0.0) if age <= CHANGE_LASTS else inf
 

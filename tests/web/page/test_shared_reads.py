@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from prebuild_tasks.clock import monotonic
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
-from prebuild_tasks.insight import list_builds, pool_lines
+from prebuild_tasks.insight import build_log, list_builds, pool_lines
 from prebuild_tasks.web.page import builds, pools
 from tests.support.api import Api, serving
 from tests.support.browser import Browser
@@ -35,7 +36,7 @@ def stocked(database: Database, settings: Settings) -> Iterator[Api]:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Count the reads of two views."""
+    """Count the reads of three views."""
     counted = Counter[str]()
 
     def counting(name: str, read: Any) -> Any:
@@ -47,6 +48,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     monkeypatch.setattr(pools, "pool_lines", counting("pools", pool_lines))
     monkeypatch.setattr(builds, "list_builds", counting("builds", list_builds))
+    monkeypatch.setattr(builds, "build_log", counting("output", build_log))
     return counted
 
 
@@ -72,6 +74,17 @@ def test_visits_at_once_share_a_read(stocked: Api, reads: Counter[str]) -> None:
     at_once(browser, "/builds", 20)
     at_once(browser, "/builds?status=failed", 5)
     assert reads == {"pools": 1, "builds": 2}
+
+
+def test_who_follows_the_same_output_shares_a_read(stocked: Api, reads: Counter[str]) -> None:
+    browser = Browser(stocked).log_in()
+    build = str(re.search(r'id="build-([\w-]+)"', browser.get("/builds").text)[1])  # type: ignore[index]
+    reads.clear()
+    at_once(browser, f"/builds/{build}/log?after=1.0", 20)
+    at_once(browser, f"/builds/{build}/log?after=1.1", 20)
+    assert reads == {"output": 2}
+    other = Browser(stocked).log_in(stocked.token("read", presets=["dev/other"]))
+    assert other.get(f"/builds/{build}/log?after=1.0").status_code == 404
 
 
 def test_visits_of_a_second_read_at_most_twice(stocked: Api, reads: Counter[str]) -> None:
