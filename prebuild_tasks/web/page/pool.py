@@ -31,7 +31,7 @@ class _Drawings:
 
 
 async def show_pool(visit: Visit) -> Response:
-    """Show a pool within reach. Its drawings stay as they are while the page is open."""
+    """Show a pool within reach."""
     view = await read_live(visit, POOL)
     drawn = await read_live(visit, DRAWINGS)
     return show_live(
@@ -63,6 +63,6 @@ async def show_none(visit: Visit) -> Response:
     raise NotFoundError(f"there is no page {visit.request.url.path}")
 
 
-DRAWINGS = LiveKind(name="drawings", read=_read, parts=lambda *_: (), fields=("template", "preset"), subject=seen_alike)
-"""The drawings of the page, which are read for visits only."""
+DRAWINGS = LiveKind(name="drawings", read=_read, fields=("template", "preset"), subject=seen_alike)
+"""The drawings, which an open page gets anew by another visit each minute."""
 PAGES = (Page(path=POOL_PATH, handle=show_pool, live=POOL), Page(path="/pools/{rest:path}", handle=show_none))

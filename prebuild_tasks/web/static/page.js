@@ -350,29 +350,45 @@ function watch() {
 
 if (main) watch();
 
-// The output of a build that has not ended: what it writes is appended.
-
-const output = document.querySelector("[data-follow]");
-const FOLLOW_MS = 1000;
-const FACTS = ["build-status", "build-facts", "log-state"]; // change as the build goes on
-
 async function asked(address) {
   const answer = await fetch(address, { redirect: "manual" }).catch(() => null);
   if (answer?.type === "opaqueredirect") showConnection({ over: true });
   return answer;
 }
 
-async function showFacts() {
+// Makes elements like those of the page as it is now. Returns false if the session has ended.
+async function renewAll(ids) {
   const answer = await asked(location.href);
-  if (!answer?.ok) return;
+  if (!answer?.ok) return answer?.type !== "opaqueredirect";
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   showTimes(fresh);
-  for (const id of FACTS) {
-    const old = document.getElementById(id), now = fresh.getElementById(id);
-    if (old && now) morph(old, document.importNode(now, true));
-    else old?.remove();
-  }
+  keepingFocus(() => {
+    for (const id of ids) {
+      const old = document.getElementById(id), now = fresh.getElementById(id);
+      if (old && now) morph(old, document.importNode(now, true));
+      else old?.remove();
+    }
+  });
+  return true;
 }
+
+// What changes slowly is no part of the stream: it is read anew while somebody sees it.
+
+const slow = [...document.querySelectorAll("[data-slow]")].map(({ id }) => id);
+const SLOW_MS = 60000;
+
+async function renewSlow() {
+  if (document.hidden) return document.addEventListener("visibilitychange", renewSlow, { once: true });
+  if (await renewAll(slow)) setTimeout(renewSlow, SLOW_MS);
+}
+
+if (slow.length) setTimeout(renewSlow, SLOW_MS);
+
+// The output of a build that has not ended: what it writes is appended.
+
+const output = document.querySelector("[data-follow]");
+const FOLLOW_MS = 1000;
+const FACTS = ["build-status", "build-facts", "log-state"]; // change as the build goes on
 
 function append(piece) {
   const page = document.scrollingElement, isAtEnd = page.scrollTop + innerHeight >= page.scrollHeight - 40;
@@ -390,8 +406,8 @@ function followOutput() {
       const piece = parsed(await answer.text());
       after = piece.dataset.after;
       if (piece.textContent) append(piece);
-      if ("ended" in piece.dataset) return showFacts();
-      if (piece.textContent && !started) await showFacts();
+      if ("ended" in piece.dataset) return renewAll(FACTS);
+      if (piece.textContent && !started) await renewAll(FACTS);
       started ||= piece.textContent !== "";
     }
     showConnection({ since: since = answer?.ok ? null : since ?? Date.now() });

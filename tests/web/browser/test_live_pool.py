@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from prebuild_tasks.access.types import Scope
+from prebuild_tasks.claims.take import claim
+from prebuild_tasks.claims.types import ClaimRequest
+from prebuild_tasks.clock import utcnow
 from prebuild_tasks.pools.operations import pause, resume
 from tests.support.chromium import Visitor
 from tests.support.door import FULL
@@ -14,6 +17,7 @@ from tests.web.browser.served import Served
 pytestmark = pytest.mark.browser
 
 WHY = "document.getElementById('pool-why').textContent"
+HITS = "Claims and misses"
 CONNECTION = "document.getElementById('connection')?.textContent ?? ''"
 
 
@@ -48,6 +52,29 @@ def test_a_pause_elsewhere_is_shown_and_undone_by_the_button(served: Served) -> 
     one.page.locator("#pool-actions").get_by_role("button", name="Resume").click()
     one.page.locator("button[name=confirm]").click()
     one.page.get_by_text("The pool is no longer paused.").wait_for()
+
+
+def test_drawings_are_renewed_each_minute(served: Served) -> None:
+    served.doors.stock(2)
+    one = served.logged_in(Scope.READ)
+    one.page.clock.install(time=utcnow())
+    one.open(f"{served.url}/pools/{FULL}")
+    tables, claims = (
+        one.page.locator("#pool-period-1 details"),
+        one.page.locator("#pool-period-1 details", has_text=HITS),
+    )
+    tables.first.locator("summary").click()
+    one.run("window.loadedOnce = true")
+    assert claims.count() == 0
+    served.doors.asked(lambda database, _: claim(database, ClaimRequest(owner="ada", presets=[FULL], name="mine")))
+
+    def is_shown_after_a_minute() -> bool:
+        one.page.clock.fast_forward("01:05")
+        return claims.count() == 1
+
+    wait_until(is_shown_after_a_minute, what="the claim")
+    assert one.run("loadedOnce")
+    assert tables.first.get_attribute("open") is not None, "what was open stays so"
 
 
 def test_what_somebody_types_stays_until_it_is_left(served: Served) -> None:
