@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from prebuild_tasks.insight.setting_views import SECRET_SETTINGS, SettingView, shown_settings, variable_of
     from prebuild_tasks.insight.short_ttl import short_ttls
     from prebuild_tasks.insight.status.availability import availability
-    from prebuild_tasks.insight.status.lines import PoolLine, pool_lines
+    from prebuild_tasks.insight.status.lines import PoolLine, pool_lines, pool_state
     from prebuild_tasks.insight.status.listings import build_log, builds, read_build, read_workspace, workspaces
     from prebuild_tasks.insight.status.members import PoolMember, PoolMembers, ProbeOutcome, ProbeView, pool_members
     from prebuild_tasks.insight.status.pages import (
@@ -135,6 +135,7 @@ __all__ = [
     "pool_curves",
     "pool_lines",
     "pool_members",
+    "pool_state",
     "pool_week",
     "pools",
     "read_build",
@@ -219,6 +220,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
             "status.lines": (
                 "PoolLine",
                 "pool_lines",
+                "pool_state",
             ),
             "status.listings": (
                 "build_log",

@@ -28,4 +28,7 @@ class Invalid:
 def invalid_values(error: ValidationError) -> Iterator[Invalid]:
     """Yield what was refused, in pydantic's order; a message of our own validators without pydantic's prefix."""
     for item in error.errors():
-        yield Invalid(item["loc"], item["type"], item["msg"].removeprefix("Value error, "), item.get("input"))
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "too_long" and isinstance(item.get("input"), str):  # which pydantic calls items
+            message = f"String should have at most {item['ctx']['max_length']} characters"
+        yield Invalid(item["loc"], item["type"], message, item.get("input"))

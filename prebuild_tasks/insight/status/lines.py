@@ -15,7 +15,7 @@ from prebuild_tasks.insight.report.rules import hit_rate
 from prebuild_tasks.insight.status.pages import NextChange, PoolKey, listed_pool, seen_among
 from prebuild_tasks.insight.status.pools import AssessedPool, read_statuses
 from prebuild_tasks.insight.status.views import PoolStatus
-from prebuild_tasks.model.vocabulary import PresetStatus
+from prebuild_tasks.model.vocabulary import Preset, PresetStatus
 from prebuild_tasks.reconcile import Reason
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.day_claims import ClaimsOfDay, read_claims_of_day
@@ -76,13 +76,23 @@ def pool_lines(database: Database, settings: Settings, reach: Reach) -> list[Poo
 
 
 def _state(pool: AssessedPool) -> str:
-    row, status, reason = pool.row, pool.status, pool.assessment.reason
-    if not is_active(row.preset):
+    row, status = pool.row, pool.status
+    return pool_state(
+        row.preset, row.status, pool.assessment.reason,
+        is_paused=row.is_paused, desired=status.desired, eligible=status.eligible,
+    )  # fmt: skip
+
+
+def pool_state(
+    preset: Preset, status: PresetStatus, reason: Reason, *, is_paused: bool, desired: int, eligible: int
+) -> str:
+    """Return the state of a pool in one word, as in `PoolLine.state`."""
+    if not is_active(preset):
         return Reason.INACTIVE.value
-    if row.is_paused:
+    if is_paused:
         return Reason.PAUSED.value
     if reason in (Reason.HARD_LIMITED, Reason.VALIDATION_FAILED):
         return reason.value
-    if row.status is not PresetStatus.HEALTHY:
-        return row.status.value
-    return "full" if status.full else "short" if status.eligible else "empty"
+    if status is not PresetStatus.HEALTHY:
+        return status.value
+    return "full" if eligible >= desired else "short" if eligible else "empty"

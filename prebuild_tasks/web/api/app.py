@@ -28,6 +28,7 @@ from prebuild_tasks.web.api.responses import problem_response
 from prebuild_tasks.web.api.routes import builds, claims, events, meta, pools, webhooks, workspaces
 from prebuild_tasks.web.api.sequencer import number_events_until
 from prebuild_tasks.web.page.entry import error_page
+from prebuild_tasks.web.page.headers import PAGE
 from prebuild_tasks.web.page.live import LiveViews
 from prebuild_tasks.web.page.routes import PAGES, PageRoute, page_routes
 
@@ -136,11 +137,15 @@ def _of_no_route(request: Request, error: Exception) -> Response:
         if isinstance(route, PageRoute):
             return error_page(request.app.state.door, request, refused)
         return _answer(request, refused)
-    if "text/html" in request.headers.get("accept", "") and not request.scope["path"].startswith("/v1"):
+    is_of_api = request.scope["path"].startswith("/v1")
+    if "text/html" in request.headers.get("accept", "") and not is_of_api:
         nothing = ProblemDetails(status=404, code="not_found", detail="there is no such page")
         return error_page(request.app.state.door, request, nothing)
     hint = f"see {request.app.state.door.base}/docs"
-    return _answer(request, ProblemDetails(status=404, code="not_found", detail="there is no such address", hint=hint))
+    nothing = ProblemDetails(status=404, code="not_found", detail="there is no such address", hint=hint)
+    answered = _answer(request, nothing)
+    answered.headers.update({} if is_of_api else PAGE)
+    return answered
 
 
 def _answer(request: Request, details: ProblemDetails) -> Response:

@@ -50,6 +50,8 @@ class LogPiece:
     """The cursor of the next piece."""
     ended: bool
     """Whether no more will come."""
+    facts: str
+    """Differs from that of the piece before once the facts of the build have changed."""
     hidden: int = 0
     """The characters before it that are not shown."""
 
@@ -87,7 +89,7 @@ async def show_build(visit: Visit) -> Response:
     name, database, reach = visit.named("id"), visit.door.runtime.database, visit.principal.reach
     row = await visit.in_thread(lambda: read_build(database, name, reach))
     # In the thread, too: a million characters full of colours take a good second.
-    log = await visit.in_thread(lambda: log_piece(build_log(database, row.build, (0, 0), reach), LogMarkup()))
+    log = await visit.in_thread(lambda: log_piece(row, build_log(database, row.build, (0, 0), reach), LogMarkup()))
     return visit.show("build", row=row, log=log)
 
 
@@ -98,15 +100,14 @@ async def show_log(visit: Visit) -> Response:
 
 
 async def _read_output(look: ViewRead) -> LogPiece:
-    viewer, database = look.viewer, look.door.runtime.database
-    position, markup = _read_cursor(viewer.field("after") or "0.0")
-    return await look.in_thread(
-        lambda: log_piece(build_log(database, viewer.field("id"), position, viewer.reach), markup)
-    )
+    name, reach, database = look.viewer.field("id"), look.viewer.reach, look.door.runtime.database
+    position, markup = _read_cursor(look.viewer.field("after") or "0.0")
+    row = await look.in_thread(lambda: read_build(database, name, reach))
+    return await look.in_thread(lambda: log_piece(row, build_log(database, row.build, position, reach), markup))
 
 
-def log_piece(page: LogPage, markup: LogMarkup) -> LogPiece:
-    """Return a part of an output as markup, which goes on where `markup` was."""
+def log_piece(row: BuildView, page: LogPage, markup: LogMarkup) -> LogPiece:
+    """Return a part of the output of a build as markup, which goes on where `markup` was."""
     text, hidden = page.text, 0
     if len(text) > LOG_SHOWN:
         hidden = text.rfind("\n", 0, len(text) - LOG_SHOWN) + 1
@@ -115,7 +116,8 @@ def log_piece(page: LogPage, markup: LogMarkup) -> LogPiece:
     if page.ended:
         shown += markup.end()
     attempt, number = page.cursor
-    return LogPiece(shown, f"{attempt}.{number}.{markup.state}", page.ended, hidden)
+    facts = f"{row.status.value}.{row.attempt}{'.waits' if row.waits else ''}"
+    return LogPiece(shown, f"{attempt}.{number}.{markup.state}", page.ended, facts, hidden)
 
 
 def _read_cursor(cursor: str) -> tuple[tuple[int, int], LogMarkup]:

@@ -39,6 +39,8 @@ TRY_AGAIN = 5.0
 """The fewest seconds after which a view that was refused is tried again. A stream is never silent for long."""
 BEHIND_MAX = 10
 """Changes for each of these that a page may be behind. Its stream ends then, and it comes back."""
+_POOLS = "kind=pools"
+"""The name of the view of all pools."""
 _TOKEN = 'name="form_token" value="{}"'
 """As the macro `form_token` has it. No text of a page can be like it, because its quotes are escaped."""
 _NO_TOKEN = _TOKEN.format("")
@@ -219,14 +221,14 @@ class LiveViews(OpenStreams[str, OpenStream]):
 def asked_views(query: QueryParams) -> Mapping[str, Collection[str]]:
     """Return the names of the views that a stream is asked for, each with the states that its pages have.
 
-    Raises ProblemError (400) for none and for too many.
+    Without a name it is the table of pools. Raises ProblemError (400) for too many.
     """
-    names, states = query.getlist("view"), query.getlist("shown")
+    names, states = query.getlist("view") or [_POOLS], query.getlist("shown")
     asked = dict[str, dict[str, None]]()
     for name, state in zip_longest(names, states[: len(names)], fillvalue=""):
         asked.setdefault(name, {})[state] = None
-    if not asked or len(asked) > VIEWS_MAX or len(names) > STATES_MAX:
-        detail = f"a stream is of 1 to {VIEWS_MAX} views, with at most {STATES_MAX} states"
+    if len(asked) > VIEWS_MAX or len(names) > STATES_MAX:
+        detail = f"a stream is of at most {VIEWS_MAX} views, with at most {STATES_MAX} states"
         raise problem(400, "malformed_query", detail, hint="load the page again")
     return asked
 

@@ -17,10 +17,10 @@ from prebuild_tasks.insight import (
     find_pool,
     list_builds,
     pool_members,
+    pool_state,
     versions,
 )
 from prebuild_tasks.model.names import PoolName
-from prebuild_tasks.reconcile import Reason
 from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.remedy_commands import spell
 from prebuild_tasks.start_commands import usual_start_commands, why_of
@@ -113,9 +113,11 @@ def pool_name(viewer: Viewer) -> str:
 
 def _parts(view: ShownPool, viewer: Viewer) -> Sequence[Part]:
     frame, facts, why = Frame(root=view.root), view.explained.facts, view.explained.explanation
-    missing = max(facts.state.desired - facts.state.eligible, 0)
     share = min(facts.state.eligible / facts.state.desired, 1.0) if facts.state.desired else 1.0
-    state = "full" if not missing and why.reason is Reason.NONE else why.reason.value
+    state = pool_state(
+        facts.counted.preset, facts.status, why.reason,
+        is_paused=facts.pause is not None, desired=facts.state.desired, eligible=facts.state.eligible,
+    )  # fmt: skip
     steps = [_shown_step(view, viewer, *step) for step in zip(why.steps, view.commands, strict=True)]
     parts = {
         "pool-head": render_part("pool_parts", "head", view.name, facts, share, state),

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from prebuild_tasks.insight import PoolLine
 from prebuild_tasks.model.names import PresetRef
+from prebuild_tasks.reconcile import Reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +74,10 @@ class TableRow:
 
     @property
     def why(self) -> str:
-        """The reason, and what comes next, in one sentence; empty if it is not short."""
-        if not self.sentence or not self.next_action:
+        """The reason, and what comes next, in one sentence; empty if it is neither short nor paused."""
+        if not self.sentence:
+            return self.next_action if self.state == Reason.PAUSED else ""
+        if not self.next_action:
             return self.sentence
         if self.next_action.startswith(self.sentence):
             return self.next_action
@@ -128,13 +131,17 @@ def pool_rows(lines: Iterable[PoolLine]) -> list[TableRow]:
     return sorted((_row(line) for line in lines), key=_order)
 
 
-def choices(rows: Sequence[TableRow]) -> PoolChoices:
-    """Return the values that occur in the rows."""
+def choices(rows: Sequence[TableRow], chosen: PoolFilter) -> PoolChoices:
+    """Return the names that occur in the rows, every reason, which may occur next, and what is chosen now."""
     return PoolChoices(
-        tuple(sorted({row.template for row in rows})),
-        tuple(sorted({row.organization for row in rows})),
-        tuple(sorted({row.reason for row in rows})),
+        _with_chosen(sorted({row.template for row in rows}), chosen.template),
+        _with_chosen(sorted({row.organization for row in rows}), chosen.organization),
+        _with_chosen([reason.value for reason in Reason], chosen.reason),
     )
+
+
+def _with_chosen(values: Sequence[str], chosen: str) -> tuple[str, ...]:
+    return (*values, chosen) if chosen and chosen not in values else tuple(values)
 
 
 def _order(row: TableRow) -> tuple[bool, int, float, str]:

@@ -51,8 +51,9 @@ async def show_pools(visit: Visit) -> Response:
     """Show the pools within reach."""
     drawn = await read_live(visit, POOLS)
     viewer = viewer_of(visit, POOLS)
-    offered = choices([row for row, _ in drawn.within(viewer.reach)])
-    return show_live(visit, POOLS, drawn, "pools", chosen=_filter(viewer), offered=offered)
+    chosen = _filter(viewer)
+    offered = choices([row for row, _ in drawn.within(viewer.reach)], chosen)
+    return show_live(visit, POOLS, drawn, "pools", chosen=chosen, offered=offered)
 
 
 async def _read(look: ViewRead) -> DrawnPools:

@@ -23,6 +23,8 @@ from prebuild_tasks.web.page import headers
 
 _WEB = Path(__file__).parents[1]
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_SCRIPT = ("times.js", "page.js")
+"""The parts of the script, in order."""
 _MARKS = re.compile("([\u200e\u200f\u061c\U000e0020-\U000e007f]+)")
 """Marks of Arabic and Hebrew texts, and what follows a black flag in the flags of England, Scotland and Wales."""
 _COMPRESSED_FROM, _LEVEL = 1024, 5
@@ -66,13 +68,15 @@ class Frame:
 
 @cache
 def static_files() -> Mapping[str, StaticFile]:
-    """Read the files of `static/`, by name."""
-    files = {}
-    for path in sorted((_WEB / "static").iterdir()):
-        if media_type := _TYPES.get(path.suffix[1:]):
-            content = path.read_bytes()
-            files[path.name] = StaticFile(content, media_type, hashlib.sha256(content).hexdigest()[:16])
-    return files
+    """Read the files of `static/`, by name. The parts of the script are one file."""
+    contents = {
+        path.name: path.read_bytes() for path in sorted((_WEB / "static").iterdir()) if path.suffix[1:] in _TYPES
+    }
+    contents["page.js"] = b"".join(contents.pop(name) for name in _SCRIPT)
+    return {
+        name: StaticFile(content, _TYPES[name.rpartition(".")[2]], hashlib.sha256(content).hexdigest()[:16])
+        for name, content in contents.items()
+    }
 
 
 def render_page(template: str, frame: Frame, **values: object) -> str:
@@ -123,6 +127,7 @@ def templates() -> Environment:
     made.filters["time"] = time_element
     made.filters["with_times"] = with_times
     made.filters["span"] = _span
+    made.filters["ago"] = _ago
     made.filters["typed"] = typed
     made.filters["sentence"] = as_sentence
     made.filters["as_text"] = as_text
@@ -169,6 +174,12 @@ def with_times(value: object) -> Markup:
 def _span(time: timedelta | float) -> str:
     """Say how long it is: a duration, or a number of seconds."""
     return span(time if isinstance(time, timedelta) else timedelta(seconds=time))
+
+
+def _ago(age: timedelta | float, now: datetime) -> Markup:
+    """Say how long ago it was: a duration, or a number of seconds. The instant shows on hover."""
+    at = now - (age if isinstance(age, timedelta) else timedelta(seconds=age))
+    return Markup('<span title="{}">{} ago</span>').format(in_utc(at), _span(age))
 
 
 def _static(name: str) -> str:

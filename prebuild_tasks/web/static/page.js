@@ -1,5 +1,4 @@
-// Shows what changes on a page while it is open. Pages work without this script. `times.js` stands before it.
-"use strict";
+// Shows what changes on a page while it is open. It is served as one script with `times.js`, which stands before it.
 
 const main = document.querySelector("main[data-live]");
 const KEPT = "open"; // the attribute that people change
@@ -397,7 +396,7 @@ function append(piece) {
 }
 
 function followOutput() {
-  let after = output.lastElementChild.dataset.after, since = null, started = output.textContent !== "";
+  let { after, facts } = output.lastElementChild.dataset, since = null;
   async function look() {
     if (document.hidden) return document.addEventListener("visibilitychange", look, { once: true });
     const answer = await asked(`${output.dataset.follow}?${new URLSearchParams({ after })}`);
@@ -407,8 +406,8 @@ function followOutput() {
       after = piece.dataset.after;
       if (piece.textContent) append(piece);
       if ("ended" in piece.dataset) return renewAll(FACTS);
-      if (piece.textContent && !started) await renewAll(FACTS);
-      started ||= piece.textContent !== "";
+      if (piece.dataset.facts !== facts) await renewAll(FACTS);
+      facts = piece.dataset.facts;
     }
     showConnection({ since: since = answer?.ok ? null : since ?? Date.now() });
     setTimeout(look, FOLLOW_MS);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,43 @@ def gate(tmp_path: Path) -> Iterator[Path]:
 @with_and_without_script
 def test_the_output_of_a_build_is_followed(served: Served, gate: Path, javascript: bool) -> None:
     script = f"printf '\\033[32mfirst\\033[0m <b>line</b>\\n'; until test -e {gate}; do sleep 0.1; done; echo the end"
-    ended = threading.Event()
+    visits = with_build_open(served, script, javascript=javascript)
+    page = visits.page
+    log, status = page.locator("#log"), page.locator("#build-status")
+    with building(served, gate):
+        again(visits, lambda: "first" in log.inner_text(), javascript=javascript)
+        expect(log.locator(".fg-2")).to_have_text("first")
+        expect(log).to_contain_text("<b>line</b>")
+        expect(status).to_have_text("running")
+        gate.touch()
+        again(visits, lambda: "the end" in log.inner_text(), javascript=javascript)
+        again(visits, lambda: status.inner_text() == "succeeded", javascript=javascript)
+
+
+def test_the_state_of_a_silent_build_is_followed(served: Served, gate: Path) -> None:
+    visits = with_build_open(served, f"until test -e {gate}; do sleep 0.1; done")
+    status = visits.page.locator("#build-status")
+    expect(status).to_have_text("pending")
+    with building(served, gate):
+        expect(status).to_have_text("running")
+        gate.touch()
+        expect(status).to_have_text("succeeded")
+
+
+def with_build_open(served: Served, script: str, *, javascript: bool = True) -> Visitor:
+    """Return a page that shows a build of a start script, which has not begun."""
+    served.doors.asked(lambda *where: declare(*where, desired=1, start=script))
+    served.doors.asked(staffed)
+    served.doors.asked(turn)
+    visits = served.logged_in(Scope.READ, javascript=javascript)
+    visits.page.get_by_role("link", name="Builds").click()
+    visits.page.locator("#builds th a").click()
+    return visits
+
+
+@contextmanager
+def building(served: Served, gate: Path) -> Iterator[None]:
+    """Let all builds run meanwhile."""
 
     def build(database: Database, settings: Settings) -> None:
         runner = BuildRunner(database, settings, Provisioners(settings))
@@ -131,27 +168,11 @@ def test_the_output_of_a_build_is_followed(served: Served, gate: Path, javascrip
             build_all(database, runner)
         finally:
             runner.close()
-            ended.set()
 
-    served.doors.asked(lambda *where: declare(*where, desired=1, start=script))
-    served.doors.asked(staffed)
-    served.doors.asked(turn)
-    visits = served.logged_in(Scope.READ, javascript=javascript)
-    page = visits.page
-    page.get_by_role("link", name="Builds").click()
-    page.locator("#builds th a").click()
     builder = threading.Thread(target=lambda: served.doors.asked(build))
     builder.start()
     try:
-        log, status = page.locator("#log"), page.locator("#build-status")
-        again(visits, lambda: "first" in log.inner_text(), javascript=javascript)
-        expect(log.locator(".fg-2")).to_have_text("first")
-        expect(log).to_contain_text("<b>line</b>")
-        expect(status).to_have_text("running")
-        gate.touch()
-        again(visits, lambda: "the end" in log.inner_text(), javascript=javascript)
-        ended.wait(60)
-        again(visits, lambda: status.inner_text() == "succeeded", javascript=javascript)
+        yield
     finally:
         gate.touch()
         builder.join(60)

@@ -18,7 +18,10 @@ from tests.support.browser import Browser
 from tests.support.builders import declare, turn, workspaces
 from tests.support.organizations import fill_organizations
 
-PIECE = re.compile(r'<span class="piece" data-after="([^"]+)"( data-ended)?>(.*?)</span>(?:</pre>|\s*\Z)', re.DOTALL)
+PIECE = re.compile(
+    r'<span class="piece" data-after="([^"]+)" data-facts="[^"]+"( data-ended)?>(.*?)</span>(?:</pre>|\s*\Z)', re.DOTALL
+)
+FACTS = re.compile('data-facts="([^"]+)"')
 BUILDS = re.compile(r'<tr id="build-([^"]+)">')
 
 
@@ -98,6 +101,14 @@ def test_an_output_goes_on_after_its_cursor(browser: Browser, database: Database
     whole = browser.get(f"/builds/{build}").text
     assert piece(whole)[1:] == (True, "one\ntwo\nagain\n")
     assert "The build has not ended" not in whole
+
+
+def test_a_piece_tells_that_the_facts_have_changed(browser: Browser, database: Database, build: str) -> None:
+    """A build that wrote nothing yet was shown as pending, live, until its first line came."""
+    assert FACTS.findall(browser.log_in().get(f"/builds/{build}").text) == ["pending.0"]
+    with database.write() as connection:
+        connection.execute(update(m.Build).values(status=BuildStatus.RUNNING, attempt=1))
+    assert FACTS.findall(browser.get(f"/builds/{build}/log?after=0.0").text) == ["running.1"]
 
 
 def test_colors_and_lines_go_on_from_piece_to_piece(browser: Browser, database: Database, build: str) -> None:

@@ -14,6 +14,7 @@ from prebuild_tasks.access.types import Scope
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import UnreachableError
 from prebuild_tasks.web.api.problems import ProblemDetails
+from prebuild_tasks.web.page import headers
 from prebuild_tasks.web.page.kinds import Form, Page
 from prebuild_tasks.web.page.render import static_files
 from prebuild_tasks.web.page.routes import FORMS, PageRoute, entering
@@ -170,6 +171,14 @@ def test_every_answer_has_the_headers(browser: Browser, path: str, is_logged_in:
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "same-origin"
     assert headers["Cache-Control"] == ("no-cache" if path in ("/static/page.css", "/static/icon.svg") else "no-store")
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/html"])
+def test_addresses_of_nothing_have_the_headers_too(browser: Browser, accept: str) -> None:
+    for path in ("/none", "/favicon.ico", "/robots.txt", "/pools/a/b/c"):
+        answer = browser.log_in().get(path, accept=accept)
+        assert answer.status_code == 404
+        assert {name: answer.headers[name] for name in headers.PAGE} == headers.PAGE
 
 
 def test_refusals_have_the_headers_too(browser: Browser) -> None:

@@ -124,3 +124,10 @@ def test_lines_of_ten_megabytes_are_cut(browser: Browser, database: Database, se
     stock(database, settings, LINE)
     for path, page in pages(browser.log_in(), database).items():
         assert (path, len(page) < LONGEST_PAGE) == (path, True)
+
+
+def test_a_name_that_nothing_has_is_shown_in_part(browser: Browser) -> None:
+    answer = browser.log_in().get(f"/pools/dev/{'z' * 3000}")
+    assert answer.status_code == 404
+    assert "z" * 200 in answer.text
+    assert "z" * 301 not in answer.text

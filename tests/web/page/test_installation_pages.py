@@ -43,6 +43,14 @@ def waiting(database: Database, settings: Settings) -> None:
         claim(database, ClaimRequest(owner=owner, presets=["dev/small"], wait=True))
 
 
+def test_ages_show_their_instant_on_hover(browser: Browser, database: Database, settings: Settings) -> None:
+    staffed(database, settings)
+    hovered = re.compile(r'<span title="[\d-]{10} [\d:]{8} UTC">[^<]+ ago</span>')
+    browser.log_in()
+    assert len(hovered.findall(browser.get("/workers").text)) == 4, "a tick and three processes"
+    assert len(hovered.findall(browser.get("/health").text)) == 1
+
+
 @pytest.mark.usefixtures("waiting")
 def test_who_waits_has_a_place_and_an_expected_time(browser: Browser, database: Database) -> None:
     page = browser.log_in().get("/waiting").text

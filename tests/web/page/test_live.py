@@ -201,11 +201,17 @@ def test_the_workers_change_for_who_sees_the_whole_installation(service: Doors) 
             assert "not for" in stale["why"] or "for preset" in stale["why"]
 
 
+def test_without_a_view_it_is_the_table_of_pools(service: Doors) -> None:
+    url, _ = service.serve()
+    service.stock(1)
+    with logged_in(url, service.token()) as client, watching(client, "/live") as changes:
+        assert changes.next("change")["view"] == "kind=pools"
+
+
 def test_only_a_session_lets_in(service: Doors) -> None:
     url, _ = service.serve()
     token = service.token()
     with logged_in(url, token) as client:
-        assert client.get("/live").status_code == 400
         assert client.get(stream_of(*(f"kind=pools&q={number}" for number in range(13)))).status_code == 400
         client.cookies.clear()
         answer = client.get(POOLS_ONLY, headers={"Authorization": f"Bearer {token}"})

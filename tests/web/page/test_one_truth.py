@@ -18,6 +18,9 @@ from tests.support.lively import BUSY, PATHS, make_lively
 TAG = re.compile(r"<[^>]+>")
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?|\b\d+(?:\.\d+)? (?:ms|s|min|h|d)\b")
 """An instant, and how long ago or how far off it is: the page and the API are asked one after the other."""
+BADGE = re.compile(r'<tr id="pool-([^"]+)".*?<span class="badge[^"]*">([^<]+)</span>', re.DOTALL)
+HEAD = re.compile(r'id="pool-head".*?<span class="badge[^"]*">([^<]+)</span>', re.DOTALL)
+"""The states of the pools in the table, and of the pool whose page it is."""
 POOLS = [path for path in PATHS if path.startswith("/pools/") and "really" not in path]
 LISTS = (
     ("/workspaces", "workspace", "id"),
@@ -40,6 +43,7 @@ def items(browser: Browser, path: str) -> list[dict[str, Any]]:
 def test_the_pages_tell_what_the_api_tells(lively: Browser) -> None:
     """In one test, because an installation with a past takes a while to make."""
     compare_table(lively)
+    compare_states(lively)
     for path in POOLS:
         compare_causes(lively, path)
     for path, what, key in LISTS:
@@ -54,6 +58,13 @@ def compare_table(lively: Browser) -> None:
         if "@" not in pool["preset"]  # a version that is being replaced is on the page of its pool
     }
     assert len({row["data-reason"] for row in rows.values()}) >= 4
+
+
+def compare_states(lively: Browser) -> None:
+    """The page of a pool called a paused pool full, and a short one by its reason."""
+    states = dict(BADGE.findall(lively.get("/pools").text))
+    assert len(set(states.values())) >= 3
+    assert states == {name: HEAD.findall(lively.get(f"/pools/{name}").text)[0] for name in states}
 
 
 def compare_causes(lively: Browser, path: str) -> None:

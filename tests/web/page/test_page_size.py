@@ -40,7 +40,9 @@ def page_of(kind: Callable[[int], TableRow]) -> bytes:
         *(draw_row(row, "") for row in rows),
     )
     live = LiveContent(Shown(parts), "")
-    return render_page("pools", Frame(root=""), live=live, chosen=PoolFilter(), offered=choices(rows)).encode()
+    return render_page(
+        "pools", Frame(root=""), live=live, chosen=PoolFilter(), offered=choices(rows, PoolFilter())
+    ).encode()
 
 
 def test_before_it_is_compressed() -> None:

@@ -14,6 +14,7 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight import explain_preset, pool_lines, pools
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.reconcile import Reason
 from prebuild_tasks.schema import counters
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.web.page.pool_rows import PoolFilter, TableRow, choices, pool_rows
@@ -165,6 +166,16 @@ def test_filters(fields: dict[str, str], shown: list[str]) -> None:
     ]
     assert [row.pool for row in made if PoolFilter(**fields).shows(row)] == shown
     assert bool(PoolFilter(**fields)) == bool(fields)
-    offered = choices(made)
-    assert (offered.templates, offered.organizations) == (("dev", "ops"), ("acme", "umbrella"))
-    assert offered.reasons == ("inactive", "starting")
+
+
+def test_what_is_offered_has_what_is_chosen() -> None:
+    made = [ROW, replace(ROW, ref=PresetRef("ops", "small"), organization="umbrella")]
+    offered = choices(made, PoolFilter(template="gone", organization="acme", reason="strange"))
+    assert (offered.templates, offered.organizations) == (("dev", "ops", "gone"), ("acme", "umbrella"))
+    assert offered.reasons == (*(reason.value for reason in Reason), "strange"), "an open page may come to each"
+
+
+def test_the_reason_is_there_for_who_is_short_or_paused() -> None:
+    full = replace(ROW, sentence="", next_action="paused by bob", state="paused")
+    assert full.why == "paused by bob"
+    assert replace(full, state="full").why == ""
