@@ -36,6 +36,12 @@ BUILDS_OF_TEMPLATE = (
     "JOIN templates t ON t.id = v.template_id WHERE t.name LIKE :name AND"
 )
 
+LOST_TURNS = (
+    "SELECT count(*) FROM lost_turns l JOIN presets p ON p.id = l.preset_id AND p.removed_at IS NULL "
+    "JOIN templates t ON t.active_version_id = p.template_version_id"
+)
+"""Those of presets that get turns: no further one would reset the count of a version that another row has replaced."""
+
 
 def count_of(deployment: Cluster, query: str, **values: object) -> int:
     def ask(database: Database, _: Settings) -> int:
@@ -167,13 +173,8 @@ def test_row_10_turns_that_kill_their_worker(
     assert all(died <= 1 for died in deaths_at_rest.values()), f"more than one that had begun: {deaths_at_rest}"
     assert rests[-1].count <= deaths[0]
     deployment.calm(120)
-    # A turn that outlives its lock on a busy machine counts as lost until the next one ends. Presets of versions that
-    # other rows have replaced get no next one.
-    query = (
-        "SELECT count(*) FROM lost_turns l JOIN presets p ON p.id = l.preset_id AND p.removed_at IS NULL "
-        "JOIN templates t ON t.active_version_id = p.template_version_id"
-    )
-    wait_until(lambda: count_of(deployment, query) == 0, timeout=60, what="no lost turns", pause=0.1)
+    # A turn that outlives its lock on a busy machine counts as lost until the next one ends.
+    wait_until(lambda: count_of(deployment, LOST_TURNS) == 0, timeout=60, what="no lost turns", pause=0.1)
     deployment.apply(pools_file(), prune=True)
     wait_until(lambda: not [row for row in deployment.workspaces() if deadly in row["preset"]], timeout=60, pause=0.1)
     report(f"{deaths[0]} deaths until the pool had rested {len(rests)} times, each longer, then full")

@@ -1,4 +1,4 @@
-"""How a refused value is worded."""
+"""The words for a value that a model refuses."""
 
 from __future__ import annotations
 
