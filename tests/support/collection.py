@@ -12,8 +12,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 _TESTS = Path(__file__).parents[1]
 _SERVERS = {"redis_server", "redis_url", "module_redis_url", "postgres_server", "postgres_url", "module_postgres_url"}
-_DATABASES = ("sqlite", "sqlite", "postgresql")
-"""The databases of three tests in `make test`: one on PostgreSQL takes twice as long."""
+_DATABASES = ("sqlite", "sqlite", "sqlite", "postgresql")
+"""The databases of four tests in `make test`: one on PostgreSQL takes twice as long."""
 
 
 def _variants_for_later(items: list[pytest.Item]) -> Iterator[pytest.Item]:
