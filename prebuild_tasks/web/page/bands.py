@@ -28,7 +28,7 @@ def week_band(week: PoolWeek) -> Plot:
     most = max(span.desired for span in week.spans)
     frame = TimeAxes(since, until, most or 1, whole=True, height=_HEIGHT)
     midnight = f'<line class="night" y1="{frame.y(frame.most):.1f}" y2="{frame.y(0):.1f}"/>'
-    parts = [*frame.lines(), *(_bars(frame, week.spans) if most else ()), *frame.times(midnight)]
+    parts = [*frame.lines(), *(_bars(frame, week.spans) if most else ()), *frame.times(midnight if most else "")]
     nothing = "" if most else "No prebuild is desired in the coming week."
     return Plot(_TITLE, time_chart(frame, parts, _TITLE, nothing), table, note=_note(week))
 

@@ -274,3 +274,4 @@ def test_bands_of_pools_without_usable_schedules(plot: Plot, note: str) -> None:
     assert len([text for text in texts(root, "tick") if " " in text]) == 7, "the days"
     sentences = ["No prebuild is desired in the coming week."] if plot.table.rows[0][2] == "0" else []
     assert texts(root, "nothing") == sentences
+    assert ("night" in plot.drawing) is not bool(sentences), "no line crosses the sentence"
