@@ -165,6 +165,7 @@ class TimeAxes:
         """Make a frame for values from 0 to `most`; with `whole`, its grid has no fractions."""
         # A point stands for the span that begins at it, which may begin before `since`.
         self.since, self.until = since - margin, until
+        most = float(f"{most:.4g}")  # an excess that cannot be seen needs no line of its own
         self.step = _step(most, whole=whole)
         self.steps = max(ceil(most / self.step), 1)
         self.most = self.steps * self.step

@@ -190,6 +190,11 @@ def test_eligible_begins_with_the_data(database: Database, settings: Settings, l
         assert sum(point.idle_hours for point in made.stock) == pytest.approx(hours, abs=0.01)
 
 
+@pytest.mark.parametrize(("most", "lines"), [(3, 3), (3.0002, 3), (4.0001, 4), (3.01, 4)])
+def test_an_axis_has_no_line_for_what_rounding_adds(most: float, lines: int) -> None:
+    assert TimeAxes(AT, AT + DAY, most, whole=True).most == lines
+
+
 def test_a_period_with_all_its_data_has_all_its_eligible(database: Database, settings: Settings) -> None:
     two_busy_days(database, settings)
     made = curves(database, settings)
