@@ -29,17 +29,15 @@ _TICKS = tuple(timedelta(hours=hours) for hours in (1, 3, 6, 12, 24, 48, 7 * 24,
 _TICKS_MAX, _MARGIN = 8, 24
 """The most times below a chart, and how far from its edges they stay."""
 _MS = timedelta(milliseconds=1)
+_NO_CLAIMS, _NO_IDLE = "There were no claims in this period.", "No prebuild was idle in this period."
 
 Points = Sequence[tuple[datetime, float]]
 
 
 def hit_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until: datetime, width: int) -> Markup:
     """Return a bar of hits and misses per span of `width` seconds, with the hit rate in its tooltip."""
-    if not curve:
-        return empty("There were no claims in this period.")
-    frame = TimeAxes(
-        since, until, max(hits + misses for _, hits, misses in curve), timedelta(seconds=width), whole=True
-    )
+    most = max((hits + misses for _, hits, misses in curve), default=1)
+    frame = TimeAxes(since, until, most, timedelta(seconds=width), whole=True)
     parts = [*frame.grid("")]
     for at, hits, misses in curve:
         left, right = frame.x(at), frame.x(at + timedelta(seconds=width))
@@ -54,25 +52,23 @@ def hit_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until
             if bottom - top > 0
         )
         parts.append(f"<g>{title}{drawn}</g>")
-    return svg(WIDTH, _HEIGHT, parts, "Hits and misses over time")
+    return time_chart(frame, parts, "Hits and misses over time", "" if curve else _NO_CLAIMS)
 
 
 def rate_chart(curve: Sequence[tuple[datetime, int, int]], since: datetime, until: datetime, width: int) -> Markup:
     """Return the hit rate over time; a span without requests has no point."""
-    if not curve:
-        return empty("There were no claims in this period.")
     points = [(at, 100.0 * hits / (hits + misses)) for at, hits, misses in curve]
     frame = TimeAxes(since, until, 100, timedelta(seconds=width))
-    return _lines(frame, [("rate", "hit rate", points)], width, "%", "Hit rate over time")
+    parts = _lines(frame, [("rate", "hit rate", points)], width, "%")
+    return time_chart(frame, parts, "Hit rate over time", "" if curve else _NO_CLAIMS)
 
 
 def ready_chart(p50: Points, p95: Points, since: datetime, until: datetime, width: int) -> Markup:
     """Return two curves of the seconds from a start until the workspace was ready: median and 95th percentile."""
-    if not p50:
-        return empty("No build succeeded in this period.")
-    series = [("p95", "p95", p95), ("p50", "p50", p50)]
-    frame = TimeAxes(since, until, max(value for _, value in (*p50, *p95)), timedelta(seconds=width))
-    return _lines(frame, series, width, " s", "Time to ready over time")
+    most = max((value for _, value in (*p50, *p95)), default=1)
+    frame = TimeAxes(since, until, most, timedelta(seconds=width), whole=not p50)
+    parts = _lines(frame, [("p95", "p95", p95), ("p50", "p50", p50)], width, " s")
+    return time_chart(frame, parts, "Time to ready over time", "" if p50 else "No build succeeded in this period.")
 
 
 def stock_chart(stock: Points, desired: Sequence[SizeSpan], since: datetime, until: datetime, width: int) -> Markup:
@@ -83,22 +79,23 @@ def stock_chart(stock: Points, desired: Sequence[SizeSpan], since: datetime, unt
         f"{frame.x(at):.1f},{frame.y(span.desired):.1f}" for span in desired for at in (span.since, span.until)
     )
     line = f'<polyline class="line desired" points="{steps}"/>'
-    return _lines(frame, [("eligible", "eligible", stock)], width, "", "Eligible and desired over time", line)
+    parts = _lines(frame, [("eligible", "eligible", stock)], width, "", line)
+    return time_chart(frame, parts, "Eligible and desired over time")
 
 
 def amount_chart(points: Points, since: datetime, until: datetime, width: int, what: str) -> Markup:
-    """Return a bar per span of `width` seconds; `what` is the noun for the amounts."""
-    if not any(value for _, value in points):
-        return empty("No prebuild was idle in this period.")
-    frame = TimeAxes(since, until, max(value for _, value in points), timedelta(seconds=width))
+    """Return a bar per point, up to the next one, which comes within `width` seconds; `what` is the amounts' noun."""
+    most = max((value for _, value in points), default=0.0)
+    frame = TimeAxes(since, until, most or 1, timedelta(seconds=width), whole=not most)
     parts = [*frame.grid("")]
-    for at, value in points:
+    ends = [*(at for at, _ in points[1:]), until]
+    for (at, value), end in zip(points if most else (), ends, strict=False):
         left, top = frame.x(at), frame.y(value)
-        thick = max(frame.x(at + timedelta(seconds=width)) - left - 1.5, 1.5)
+        thick = max(frame.x(end) - left - 1.5, 1.5)
         title = _title(at, f"{what} {value:,.2f}")
         box = f'x="{left:.1f}" y="{top:.1f}" width="{thick:.1f}" height="{max(frame.y(0) - top, 0):.1f}"'
         parts.append(f'<rect class="cost" {box}>{title}</rect>')
-    return svg(WIDTH, _HEIGHT, parts, f"{what} over time")
+    return time_chart(frame, parts, f"{what} over time", "" if most else _NO_IDLE)
 
 
 def heat_chart(cells: Sequence[Sequence[int]], kind: str, one: str, what: str) -> Markup:
@@ -135,7 +132,7 @@ def bar_chart(bars: Sequence[tuple[str, float, str]], what: str) -> Markup:
     """Return a horizontal bar for each (name, value, label of the value); `what` describes the chart."""
     most = max((value for _, value, _ in bars), default=0)
     if not most:
-        return empty("No prebuild was idle in this period.")
+        return Markup('<p class="quiet">{}</p>').format(_NO_IDLE)
     names = [escaped(name) for name, _, _ in bars]
     left = 10 + min(300, max(map(len, names)) * 8)
     parts, labels = [], cut_names(names, _LABEL)
@@ -168,6 +165,7 @@ class TimeAxes:
         """Make a frame for values from 0 to `most`; with `whole`, its grid has no fractions."""
         # A point stands for the span that begins at it, which may begin before `since`.
         self.since, self.until = since - margin, until
+        most = float(f"{most:.4g}")  # an excess that cannot be seen needs no line of its own
         self.step = _step(most, whole=whole)
         self.steps = max(ceil(most / self.step), 1)
         self.most = self.steps * self.step
@@ -216,22 +214,36 @@ class TimeAxes:
         yield "</g>"
 
 
+def time_chart(frame: TimeAxes, parts: Sequence[str], label: str, nothing: str = "") -> Markup:
+    """Return a drawing over time; `nothing` is the sentence of one without data, which stands between its lines."""
+    if not nothing:
+        return svg(WIDTH, frame.height, parts, label)
+    middle = f'x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{frame.y((frame.steps // 2 + 0.5) * frame.step) + 5:.0f}"'
+    text = f'<text class="nothing" {middle} text-anchor="middle">{escape(nothing)}</text>'
+    return svg(WIDTH, frame.height, [*parts, text], f"{label}. {nothing}")
+
+
 def _lines(
-    frame: TimeAxes, series: Sequence[tuple[str, str, Points]], width: int, unit: str, what: str, below: str = ""
-) -> Markup:
-    """Draw lines over time; `below` is markup that they cover."""
-    half = timedelta(seconds=width / 2)
+    frame: TimeAxes, series: Sequence[tuple[str, str, Points]], width: int, unit: str, below: str = ""
+) -> list[str]:
+    """Draw a grid and lines over time; `below` is markup that they cover."""
+    span = timedelta(seconds=width)
+
+    def x(at: datetime) -> float:
+        # The middle of its span; a point whose data begin later stands where they begin.
+        return frame.x(max(at, at - (at - _EPOCH) % span + span / 2))
+
     parts = [*frame.grid(unit), below]
     for kind, _, line in series:
-        for run in _runs(line, timedelta(seconds=2 * width)):
-            path = " ".join(f"{frame.x(at + half):.1f},{frame.y(value):.1f}" for at, value in run)
+        for run in _runs(line, 2 * span):
+            path = " ".join(f"{x(at):.1f},{frame.y(value):.1f}" for at, value in run)
             parts.append(f'<polyline class="line {kind}" points="{path}"/>')
     for kind, name, line in series:
         for at, value in line:
             title = _title(at, f"{name} {value:.3g}{unit}")
-            spot = f'cx="{frame.x(at + half):.1f}" cy="{frame.y(value):.1f}" r="3"'
+            spot = f'cx="{x(at):.1f}" cy="{frame.y(value):.1f}" r="3"'
             parts.append(f'<circle class="{kind}" {spot}>{title}</circle>')
-    return svg(WIDTH, _HEIGHT, parts, what)
+    return parts
 
 
 def _title(at: datetime, text: str = "") -> str:
@@ -259,12 +271,11 @@ def _step(most: float, *, whole: bool) -> float:
 
 
 def svg(width: float, height: float, parts: Sequence[str], label: str) -> Markup:
-    """Return a drawing. `parts` are markup, `label` describes it to who does not see it."""
-    inside = "".join(parts)
+    """Return a drawing. `parts` are markup, `label` is its title.
+
+    The label is an attribute too, because not every reader of screens reads titles, and a reference to the title would
+    need an id.
+    """
+    inside = f"<title>{escape(label)}</title>{''.join(parts)}"
     text = f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(label)}">{inside}</svg>'
     return Markup(text)  # noqa: S704 - what is not a number in it is escaped
-
-
-def empty(sentence: str) -> Markup:
-    """Return the sentence that stands where there is nothing to draw."""
-    return Markup('<p class="quiet">{}</p>').format(sentence)

@@ -29,9 +29,15 @@ class PastEvents:
             self.organization_id = connection.execute(query).scalar_one()
 
     def installed(self, at: datetime) -> None:
-        """Store the time at which the installation was created."""
+        """Store the time at which the installation was created, and all that is declared in it."""
         with self.database.write() as connection:
             connection.execute(update(m.Installation).values(created_at=at))
+        self.declared(at)
+
+    def declared(self, at: datetime) -> None:
+        """Store the time at which all that is declared was declared."""
+        with self.database.write() as connection:
+            connection.execute(update(m.TemplateVersion).values(created_at=at))
 
     def write(self) -> None:
         """Store the facts noted so far."""

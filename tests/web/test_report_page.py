@@ -30,7 +30,9 @@ def test_the_page_needs_nothing_else_and_is_well_formed(report: Report) -> None:
     assert not re.findall(r"https?:|//|url\(|@import|<script|<link|<img|src=", text.replace("<!doctype html>", ""))
     assert "prefers-color-scheme: dark" in text
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
-    labels = [ET.fromstring(drawing).get("aria-label", "") for drawing in drawings]
+    roots = [ET.fromstring(drawing) for drawing in drawings]
+    labels = [root.get("aria-label", "") for root in roots]
+    assert [(root[0].tag, root[0].text) for root in roots] == [("title", label) for label in labels]
     assert [label.split()[0] for label in labels] == ["Hit", "Hits", "claims", "misses", "Time", "Idle"]
     numbers = [
         float(n) for n in re.findall(r'(?: (?:x|y|width|height|cx|cy)="|translate\()(-?[\d.]+)', "".join(drawings))

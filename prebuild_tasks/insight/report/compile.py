@@ -218,15 +218,24 @@ def _usage(pool: _Pool, declared: Preset, figures: Figures, heat: HeatMap, now: 
     )
 
 
-def missing_data(since: datetime, installed_at: datetime, claims_since: datetime, builds_since: datetime) -> list[str]:
-    """Return sentences about the parts of the period without data, and why there is none."""
-    if installed_at > since and installed_at >= max(claims_since, builds_since):
-        return [f"data since {installed_at:%Y-%m-%d %H:%M} UTC, when this installation was created"]
+def missing_data(
+    since: datetime,
+    began_at: datetime,
+    claims_since: datetime,
+    builds_since: datetime,
+    begin: str = "this installation was created",
+) -> list[str]:
+    """Return sentences about the parts of the period without data, and why there is none.
+
+    `begin` tells what happened at `began_at`, before which there was nothing.
+    """
+    if began_at > since and began_at >= max(claims_since, builds_since):
+        return [f"data since {began_at:%Y-%m-%d %H:%M} UTC, when {begin}"]
     return [
         f"{subject} since {start:%Y-%m-%d %H:%M} UTC; older ones were deleted by {variable}"
         for subject, start, variable in (
             ("claims", claims_since, "PREBUILD_RETENTION_EVENTS"),
             ("builds and idle hours", builds_since, "PREBUILD_RETENTION_BUILDS"),
         )
-        if start > since and start != installed_at
+        if start > since and start != began_at
     ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import ScalarSelect, func, select
 
 from prebuild_tasks.access import Reach
 from prebuild_tasks.config import Settings
@@ -26,7 +27,7 @@ class StockPoint:
     """The ready, unclaimed prebuilds of a span of time."""
 
     at: datetime
-    """The begin of the span."""
+    """The begin of the span; that of the first is where the data begin."""
     eligible: float
     """The mean number, an estimate of the eligible prebuilds; `read_idle_changes` tells what it leaves out."""
     idle_hours: float
@@ -47,6 +48,7 @@ class PoolCurves:
     ready: tuple[tuple[datetime, Percentiles], ...]
     """(begin, seconds until ready) of each span in which a build succeeded."""
     stock: tuple[StockPoint, ...]
+    """Without gaps, from the first instant for which there are data."""
     desired: tuple[SizeSpan, ...]
     """As the pool is declared now: former declarations and pauses are left out."""
     notes: tuple[str, ...]
@@ -60,27 +62,38 @@ def pool_curves(database: Database, settings: Settings, reach: Reach, name: str,
     """
     with database.snapshot() as connection:
         ids = seen_presets(connection, reach, name)
-        clock = connection.execute(select(database.now_column(), m.Installation.created_at)).one()
-        since, until = clock.now - period, clock.now
+        clock = connection.execute(
+            select(database.now_column(), m.Installation.created_at, _declared_at(ids).label("declared_at"))
+        ).one()
+        since, until, began_at = clock.now - period, clock.now, max(clock.created_at, clock.declared_at)
+        claims_since = max(since, began_at, until - timedelta(seconds=settings.retention_events))
+        builds_since = max(since, began_at, until - timedelta(seconds=settings.retention_builds))
         width = bucket_width(since, until)
         span = Span(since, until, ids)
         demand = [item for _, item in store.read_demand(connection, span)]
         ready = store.read_ready_curve(connection, span, width)
-        changes = store.read_idle_changes(connection, span, width)
+        stocked = Span(builds_since, until, ids)
+        changes = store.read_idle_changes(connection, stocked, width)
         declared = {item.preset_id: item for item in read_declared(connection, m.Preset.id.in_(ids))}
     costs = {key: item.cost_per_hour for key, item in declared.items() if item.cost_per_hour is not None}
-    claims_since = max(since, clock.created_at, until - timedelta(seconds=settings.retention_events))
-    builds_since = max(since, clock.created_at, until - timedelta(seconds=settings.retention_builds))
+    begin = "this pool was declared" if began_at > clock.created_at else "this installation was created"
     return PoolCurves(
         since=since,
         until=until,
         width=width,
         hits=tuple(over_time(demand, width)),
         ready=tuple((_begin(bucket, width), percentiles) for bucket, percentiles in sorted(ready.items())),
-        stock=tuple(_stock(changes, costs, span, width)),
+        stock=tuple(_stock(changes, costs, stocked, width)),
         desired=tuple(size_spans(declared[ids[-1]].preset, since, until)),
-        notes=tuple(missing_data(since, clock.created_at, claims_since, builds_since)),
+        notes=tuple(missing_data(since, began_at, claims_since, builds_since, begin)),
     )
+
+
+def _declared_at(preset_ids: Sequence[int]) -> ScalarSelect[datetime]:
+    """Select when the first of the presets was declared."""
+    table = m.TemplateVersion
+    versions = select(m.Preset.template_version_id).where(m.Preset.id.in_(preset_ids))
+    return select(func.min(table.created_at)).where(table.id.in_(versions)).scalar_subquery()
 
 
 def _stock(
@@ -93,8 +106,8 @@ def _stock(
     seconds = {key: idle_over_time(items, first, last, width) for key, items in by_preset.items()}
     points = []
     for place, bucket in enumerate(range(first, last + 1)):
-        begin = _begin(bucket, width)
-        covered = (min(begin + timedelta(seconds=width), span.until) - max(begin, span.since)).total_seconds()
+        begin = max(_begin(bucket, width), span.since)
+        covered = (min(_begin(bucket + 1, width), span.until) - begin).total_seconds()
         if covered <= 0:
             continue
         idle = sum(items[place] for items in seconds.values())

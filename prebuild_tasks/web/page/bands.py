@@ -1,6 +1,7 @@
 """The coming week of a pool as a band: its desired size over time, by its schedules.
 
-CSS classes of the drawing: `grid`, `tick` and `size` (texts), `band` (the desired size), `night` (a line at midnight).
+CSS classes of the drawing: `grid`, `tick` and `size` (texts), `band` (the desired size), `night` (a line at midnight),
+and `nothing` (a sentence).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from markupsafe import escape
 
 from prebuild_tasks.insight import PoolWeek, SizeSpan, zone_of
-from prebuild_tasks.web.charts import WIDTH, TimeAxes, empty, svg
+from prebuild_tasks.web.charts import TimeAxes, time_chart
 from prebuild_tasks.web.page.plots import Plot, PlotTable
 
 _HEIGHT = 158
@@ -23,13 +24,13 @@ def week_band(week: PoolWeek) -> Plot:
     """Return the coming week."""
     rows = tuple((span.since, span.until, str(span.desired)) for span in week.spans)
     table = PlotTable(("From", "Until", "Desired"), rows)
-    if not week.spans or not any(span.desired for span in week.spans):
-        return Plot(_TITLE, empty("No prebuild is desired in the coming week."), table, note=_note(week))
     since, until = week.spans[0].since, week.spans[-1].until
-    frame = TimeAxes(since, until, max(span.desired for span in week.spans), whole=True, height=_HEIGHT)
+    most = max(span.desired for span in week.spans)
+    frame = TimeAxes(since, until, most or 1, whole=True, height=_HEIGHT)
     midnight = f'<line class="night" y1="{frame.y(frame.most):.1f}" y2="{frame.y(0):.1f}"/>'
-    parts = [*frame.lines(), *_bars(frame, week.spans), *frame.times(midnight)]
-    return Plot(_TITLE, svg(WIDTH, _HEIGHT, parts, _TITLE), table, note=_note(week))
+    parts = [*frame.lines(), *(_bars(frame, week.spans) if most else ()), *frame.times(midnight if most else "")]
+    nothing = "" if most else "No prebuild is desired in the coming week."
+    return Plot(_TITLE, time_chart(frame, parts, _TITLE, nothing), table, note=_note(week))
 
 
 def _bars(frame: TimeAxes, spans: tuple[SizeSpan, ...]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The plots of one pool over the last day or week: each a drawing, and a table that holds its numbers.
 
-CSS classes of the drawings: `grid`, `tick` (texts), `line`, and by meaning `desired`, `eligible`, `hit`, `miss`,
-`rate`, `p50`, `p95` and `cost`.
+CSS classes of the drawings: `grid`, `tick` and `nothing` (texts), `line`, and by meaning `desired`, `eligible`, `hit`,
+`miss`, `rate`, `p50`, `p95` and `cost`.
 """
 
 from __future__ import annotations

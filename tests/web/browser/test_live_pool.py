@@ -17,7 +17,6 @@ from tests.web.browser.served import Served
 pytestmark = pytest.mark.browser
 
 WHY = "document.getElementById('pool-why').textContent"
-HITS = "Claims and misses"
 CONNECTION = "document.getElementById('connection')?.textContent ?? ''"
 
 
@@ -59,20 +58,20 @@ def test_drawings_are_renewed_each_minute(served: Served) -> None:
     one = served.logged_in(Scope.READ)
     one.page.clock.install(time=utcnow())
     one.open(f"{served.url}/pools/{FULL}")
-    tables, claims = (
-        one.page.locator("#pool-period-1 details"),
-        one.page.locator("#pool-period-1 details", has_text=HITS),
-    )
+    tables = one.page.locator("#pool-period-1 details")
+    numbers = one.page.locator("#pool-period-1 details", has_text="Claims and misses").locator("tbody td.number")
+    hits = one.page.locator("#pool-period-1 svg[aria-label^='Hits and misses'] rect.hit")
     tables.first.locator("summary").click()
     one.run("window.loadedOnce = true")
-    assert claims.count() == 0
+    assert (hits.count(), numbers.all_text_contents()) == (0, [])
     served.doors.asked(lambda database, _: claim(database, ClaimRequest(owner="ada", presets=[FULL], name="mine")))
 
     def is_shown_after_a_minute() -> bool:
         one.page.clock.fast_forward("01:05")
-        return claims.count() == 1
+        return hits.count() == 1
 
     wait_until(is_shown_after_a_minute, what="the claim")
+    assert numbers.all_text_contents() == ["1", "0"], "a hit, and no miss"
     assert one.run("loadedOnce")
     assert tables.first.get_attribute("open") is not None, "what was open stays so"
 

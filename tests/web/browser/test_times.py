@@ -94,6 +94,9 @@ def test_plots_have_the_round_times_of_the_viewers_zone(lively: Served) -> None:
     }
     bars = visits.run("""[...document.querySelectorAll("circle title, g > title")].map((title) => title.textContent)""")
     assert all(re.match(r"(\d+ \w+, )?\d\d:\d\d \(\w{3} [\d-]+ [\d:]+ UTC\)", title) for title in bars)
+    titles = visits.run('[...document.querySelectorAll("svg[role=img]")].map((one) => one.firstChild.textContent)')
+    assert len(titles) == 11
+    assert titles[:2] == ["Desired size in the coming week", "Eligible and desired over time"]
 
 
 AXIS = """(zone) => {

@@ -18,6 +18,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.errors import InputError, NotFoundError
 from prebuild_tasks.insight import PoolCurves, PoolWeek, SizeSpan, compile_report, pool_curves, pool_week
+from prebuild_tasks.web.charts import TimeAxes
 from prebuild_tasks.web.page.bands import week_band
 from prebuild_tasks.web.page.plots import Plot, PlotKey, PlotTable, plots
 from tests.support.builders import PRESET, declare
@@ -47,7 +48,8 @@ def drawing(plot: Plot) -> ET.Element:
         "polyline",
         "circle",
     }
-    assert root.get("aria-label")
+    assert (root[0].tag, root[0].text) == ("title", root.get("aria-label"))
+    assert root[0].text
     assert root.get("role") == "img"
     _, _, width, height = (float(n) for n in root.get("viewBox", "").split())
     for name, most in (("x", width), ("cx", width), ("x2", width), ("y", height), ("cy", height), ("height", height)):
@@ -76,13 +78,24 @@ def test_every_plot_has_a_title_axes_and_the_same_numbers_as_a_table(database: D
             assert {len(row) for row in plot.table.rows} == {len(plot.table.headings)}
 
 
-def test_a_figure_holds_the_drawing_and_the_table() -> None:
+def figure(plot: Plot) -> tuple[str, ET.Element]:
+    """Return the figure as text, and read as XML."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     environment.filters["time"] = lambda at: f"<{at}>"
-    figure = environment.get_template("plots.html.j2").module.figure  # type: ignore[attr-defined]
+    html = environment.get_template("plots.html.j2").module.figure(plot)  # type: ignore[attr-defined]
+    return html, ET.fromstring(html.replace("\x00", ""))
+
+
+def test_a_figure_without_numbers_has_a_table_that_says_so() -> None:
+    _, root = figure(Plot("Hit rate", Markup("<svg></svg>"), PlotTable(("From", "Hits", "Misses"), ())))
+    assert "".join(root.find("details/summary").itertext()) == "As a table: Hit rate"  # type: ignore[union-attr]
+    [cell] = root.findall("details/table/tbody/tr/*")
+    assert (cell.tag, cell.get("colspan"), cell.text) == ("td", "3", "Nothing in this period.")
+
+
+def test_a_figure_holds_the_drawing_and_the_table() -> None:
     table = PlotTable(("From", EVIL), ((AT, "1"), ("Sat", EVIL)))
-    html = figure(Plot(EVIL, Markup("<svg></svg>"), table, (PlotKey("hit", EVIL),), EVIL))
-    root = ET.fromstring(html.replace("\x00", ""))
+    html, root = figure(Plot(EVIL, Markup("<svg></svg>"), table, (PlotKey("hit", EVIL),), EVIL))
     assert [element.tag for element in root.iter() if element.tag in ("svg", "script")] == ["svg"]
     assert html.count("&lt;script&gt;") == 8
     assert f"&lt;{AT}&gt;" in html
@@ -120,11 +133,73 @@ def test_stock_is_the_mean_of_each_span(database: Database, settings: Settings) 
     assert plots(made)[0].table.rows[-1][1:] == ("1.0", "2")
 
 
-def test_a_pool_without_a_past_has_sentences_instead_of_drawings(database: Database, settings: Settings) -> None:
+def test_a_pool_without_a_past_has_empty_axes_with_a_sentence(database: Database, settings: Settings) -> None:
     declare(database, settings, 0)
-    made = plots(curves(database, settings))
-    assert [plot.drawing.startswith("<p") for plot in made] == [False, True, True, True, True]
-    drawing(made[0])
+    sentences = []
+    for plot in plots(curves(database, settings)):
+        root = drawing(plot)
+        ticks = texts(root, "tick")
+        assert "UTC" in ticks
+        assert len(ticks) > 5, "values and times"
+        assert [element for element in root.iter() if element.get("class") in ("hit", "miss", "cost", "rate")] == []
+        sentences += texts(root, "nothing") or [""]
+        assert (root.get("aria-label") or "").endswith(sentences[-1])
+    assert sentences == [
+        "",
+        "There were no claims in this period.",
+        "There were no claims in this period.",
+        "No build succeeded in this period.",
+        "No prebuild was idle in this period.",
+    ]
+
+
+def rows_from(plot: Plot) -> datetime:
+    """Return where the rows of a table begin."""
+    first = plot.table.rows[0][0]
+    assert isinstance(first, datetime)
+    return first
+
+
+@pytest.mark.parametrize("later", [timedelta(), 5 * HOUR])
+def test_eligible_begins_with_the_data(database: Database, settings: Settings, later: timedelta) -> None:
+    """An installation of ten hours, with a pool from then on or that was declared later, has no 0 before."""
+    declare(database, settings, 2)
+    past = PastEvents(database)
+    installed = (past.now - 10 * HOUR).replace(minute=20, second=30)
+    past.installed(installed)
+    begin = installed + later
+    past.declared(begin)
+    past.workspace(begin, ready=begin + HOUR)
+    past.write()
+    for period, width in ((DAY, HOUR), (7 * DAY, 3 * HOUR)):
+        made = curves(database, settings, period)
+        cause = "this pool was declared" if later else "this installation was created"
+        assert made.notes == (f"data since {begin:%Y-%m-%d %H:%M} UTC, when {cause}",)
+        eligible, *_, idle = plots(made)
+        assert rows_from(eligible) == rows_from(idle) == begin
+        assert made.stock[0].at == begin
+        assert all((point.at.minute, point.at.second) == (0, 0) for point in made.stock[1:])
+        assert made.stock[-1].eligible == pytest.approx(1, abs=0.01)
+        frame = TimeAxes(made.since, made.until, 2, width)
+        spots = [float(spot.get("cx", "")) for spot in drawing(eligible).iter("circle")]
+        assert spots == sorted(spots)
+        assert frame.x(begin) - 0.1 <= spots[0] <= frame.x(begin + width / 2)
+        bars = [float(bar.get("x", "")) for bar in drawing(idle).iter("rect")]
+        assert bars[0] == pytest.approx(frame.x(begin), abs=0.1)
+        hours = (made.until - begin) / HOUR - 1
+        assert sum(point.idle_hours for point in made.stock) == pytest.approx(hours, abs=0.01)
+
+
+@pytest.mark.parametrize(("most", "lines"), [(3, 3), (3.0002, 3), (4.0001, 4), (3.01, 4)])
+def test_an_axis_has_no_line_for_what_rounding_adds(most: float, lines: int) -> None:
+    assert TimeAxes(AT, AT + DAY, most, whole=True).most == lines
+
+
+def test_a_period_with_all_its_data_has_all_its_eligible(database: Database, settings: Settings) -> None:
+    two_busy_days(database, settings)
+    made = curves(database, settings)
+    assert made.notes == ()
+    assert made.stock[0].at == made.since
 
 
 def test_the_number_of_statements_is_fixed(database: Database, settings: Settings) -> None:
@@ -200,4 +275,8 @@ def test_bands_of_pools_without_usable_schedules(plot: Plot, note: str) -> None:
     assert plot.note.startswith(note)
     assert "<script" not in plot.drawing
     assert "\u202e" not in plot.title + plot.drawing
-    assert ("No prebuild is desired" in plot.drawing) == (plot.table.rows[0][2] == "0")
+    root = drawing(plot)
+    assert len([text for text in texts(root, "tick") if " " in text]) == 7, "the days"
+    sentences = ["No prebuild is desired in the coming week."] if plot.table.rows[0][2] == "0" else []
+    assert texts(root, "nothing") == sentences
+    assert ("night" in plot.drawing) is not bool(sentences), "no line crosses the sentence"

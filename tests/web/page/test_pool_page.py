@@ -72,13 +72,26 @@ def test_the_plots_the_week_the_prebuilds_and_the_builds(browser: Browser) -> No
     assert page.count("<h3>Idle ") == 2
     assert '<h2 id="period-1">The last day</h2>' in page
     assert "Desired size in the coming week" in page
-    assert page.count("As a table") >= 7
+    assert page.count("As a table") == page.count("<svg viewBox") == 11, "each as a drawing and as a table"
     assert page.count('href="/workspaces/prebuilds/') == 2
     assert page.count('class="badge ready"') == 2
     assert re.search(r'href="/builds/[0-9a-f-]{36}"', page)
     assert 'class="badge succeeded"' in page
     assert "style=" not in page
     assert '<h2 id="versions">' not in page, "there is one"
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(("path", "drawings", "bars"), [("/pools", 0, 1), (PATH, 11, 1), ("/report", 5, 0)])
+def test_a_drawing_has_a_title_and_a_bar_beside_its_numbers_is_hidden(
+    browser: Browser, path: str, drawings: int, bars: int
+) -> None:
+    page = browser.log_in().get(path).text
+    titled = re.findall(r'<svg [^>]*role="img" aria-label="([^"]+)"><title>\1</title>', page)
+    hidden = re.findall(r'<svg aria-hidden="true"', page)
+    assert len(titled) >= drawings
+    assert len(hidden) == bars
+    assert len(titled) + len(hidden) == page.count("<svg")
 
 
 @pytest.mark.usefixtures("filled")
@@ -215,6 +228,8 @@ def test_a_pool_without_anything(browser: Browser, database: Database, settings:
     assert "It has no prebuilds." in page
     assert "It has had no builds" in page
     assert "No prebuild is desired in the coming week." in page
+    assert page.count("<svg viewBox") == page.count("As a table") == 11
+    assert page.count("Nothing in this period.") == 2 * len(("claims", "hit rate", "time to ready"))
 
 
 @pytest.mark.parametrize("name", [action.name for action in ACTIONS])
