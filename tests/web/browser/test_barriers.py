@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from prebuild_tasks.access.types import Scope
+from prebuild_tasks.clock import utcnow
 from tests.support.chromium import Scheme
 from tests.support.lively import PATHS, make_lively
 from tests.web.browser.axe import barriers
@@ -14,6 +17,7 @@ pytestmark = pytest.mark.browser
 CUT_OFF = """[...document.querySelectorAll(".card.flush, .drawing")]
   .filter((card) => card.scrollWidth > card.clientWidth).map((card) => card.ariaLabel ?? card.innerText.slice(0, 40))"""
 """The tables and drawings that have to be scrolled sideways."""
+WIDTHS = (360, 600, 1001, 1010, 1100, 1229, 1232, 1240, 1280, 1360, 1440, 1500, 1920, 2560)
 
 
 @pytest.fixture
@@ -42,6 +46,18 @@ def test_no_page_keeps_people_out_or_sticks_out(lively: Served, scheme: Scheme) 
     visits.page.get_by_role("button", name="Pause").click()
     wrong["confirmation"] = barriers(visits)
     assert {path: violations for path, violations in wrong.items() if violations} == {}
+
+
+def test_nothing_sticks_out_where_times_are_long(lively: Served) -> None:
+    """Most times of a day have no date: at some hours, a table was scrolled sideways, and at others it was not."""
+    visits = lively.logged_in(Scope.ADMIN)
+    visits.page.clock.set_fixed_time(utcnow() + timedelta(days=400))
+    for path in PATHS:
+        visits.open(lively.url + path)
+        for width in WIDTHS:
+            visits.show_as(width)
+            assert visits.run("document.documentElement.scrollWidth <= innerWidth"), (path, width)
+            assert visits.run(CUT_OFF) == [], (path, width)
 
 
 def test_a_barrier_is_noticed(served: Served) -> None:
