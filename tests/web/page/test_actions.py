@@ -89,7 +89,7 @@ def test_a_pause_with_its_reason_and_its_end(browser: Browser, database: Databas
     assert (newest(database).event, newest(database).actor[:6]) == ("paused", "token:")
     page = browser.get(f"{POOL}?done=paused").text
     assert "The pool is paused." in page
-    assert f'action="{POOL}/resume"' in page
+    assert page.count(f'action="{POOL}/resume"') == 1
     assert f'action="{POOL}/pause"' not in page
 
 
@@ -112,6 +112,10 @@ def test_a_pause_with_the_instants_and_spans_of_the_api(browser: Browser, databa
         ({"until": "2026-02-30T10:00"}, "Until: "),
         ({"until": "12345678"}, "Until: "),
         (
+            {"until": "2020-01-01T10:00"},
+            'The pause would have ended at <time datetime="2020-01-01T10:00:00Z"',
+        ),
+        (
             {"until": "2020-01-01T10:00", "confirm": "yes"},
             'The pause would have ended at <time datetime="2020-01-01T10:00:00Z"',
         ),
@@ -128,6 +132,7 @@ def test_a_pause_that_is_not_valid_is_asked_for_again(
     answer = browser.log_in().submit(f"{POOL}/pause", fields)
     assert answer.status_code == 422
     assert told in answer.text
+    assert "Nothing is created or deleted" not in answer.text
     assert '<button name="confirm"' in answer.text
     assert "\x00" not in answer.text
     assert "\u202e" not in answer.text
@@ -193,6 +198,43 @@ def test_a_pause_of_everything_is_not_ended_by_a_pool(browser: Browser, database
     assert f'action="{POOL}/pause"' in page
 
 
+def test_a_pause_of_everything_is_ended_as_a_whole(browser: Browser, database: Database) -> None:
+    browser.log_in()
+    assert "Not everything is paused, so nothing is changed." in browser.submit("/pools/resume").text
+    answer = browser.submit("/pools/resume", {"confirm": "yes"})
+    assert answer.headers["Location"] == "/pools?done=not_all_paused"
+    assert "Not everything was paused" in browser.get("/pools?done=not_all_paused").text
+    pause(database, actor="ada", reason=HOSTILE)
+    with database.write() as connection:
+        connection.execute(update(m.Preset).values(desired=5))
+    assert '<form method="post" action="/pools/resume">' in browser.get(POOL).text
+    before, asked = newest(database), browser.submit("/pools/resume").text
+    assert '<form class="stacked" method="post" action="/pools/resume">' in asked
+    assert "Everything is paused by ada since" in asked
+    assert "<script>alert" not in asked
+    assert "1 pool lacks 3 prebuilds in all." in asked
+    assert newest(database) == before
+    answer = browser.submit("/pools/resume", {"confirm": "yes"})
+    assert answer.headers["Location"] == "/pools?done=all_resumed"
+    assert (newest(database).event, newest(database).actor[:6]) == ("resumed", "token:")
+    page = browser.get("/pools?done=all_resumed").text
+    assert "The pools are no longer paused" in page
+    assert 'action="/pools/resume"' not in page
+
+
+def test_a_pause_of_everything_concerns_everybody(api: Api, database: Database) -> None:
+    pause(database, actor="ada")
+    for token in (api.token("read"), api.token("operate", organization="default"), api.token("claim", owner="ada")):
+        browser, before = Browser(api).log_in(token), newest(database)
+        for path in (POOL, "/pools"):
+            page = browser.get(path).text
+            assert "<code>prebuild resume</code>" in page
+            assert "/pools/resume" not in page
+        for fields in ({}, {"confirm": "yes"}):
+            assert browser.submit("/pools/resume", fields).status_code == 403
+        assert newest(database) == before
+
+
 def test_a_block_ends(browser: Browser, database: Database) -> None:
     browser.log_in()
     assert f'action="{POOL}/unblock"' not in browser.get(POOL).text
@@ -200,7 +242,7 @@ def test_a_block_ends(browser: Browser, database: Database) -> None:
     with database.write() as connection:
         blocked = {"status": PresetStatus.HARD_LIMITED, "failures_in_row": 5, "desired": 3}
         connection.execute(update(m.Preset).values(blocked))
-    assert f'action="{POOL}/unblock"' in browser.get(POOL).text
+    assert browser.get(POOL).text.count(f'action="{POOL}/unblock"') == 1
     asked = browser.submit(f"{POOL}/unblock").text
     assert "Its 5 failures in a row are forgotten. It builds again, without waiting: create 1." in asked
     assert confirmed(browser, "unblock") == f"{POOL}?done=unblocked"
@@ -226,8 +268,12 @@ def test_what_follows_is_sent_after_the_answer(
     with serving(database, settings) as api:
         sent: list[object] = []
         monkeypatch.setattr(api.app.state.door, "send", sent.append)
-        confirmed(Browser(api).log_in(), "invalidate")
+        browser = Browser(api).log_in()
+        confirmed(browser, "invalidate")
         assert len(sent) == 1
+        pause(database, actor="ada")
+        browser.submit("/pools/resume", {"confirm": "yes"})
+        assert len(sent) == 2
 
 
 def test_a_turn_is_asked_for(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
