@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from prebuild_tasks.insight.explain.facts import Pause
 from prebuild_tasks.model.text import in_utc
-from prebuild_tasks.reconcile import PoolRow
+
+if TYPE_CHECKING:  # it is where the database is read
+    from prebuild_tasks.reconcile import PoolRow
 
 
 def pause_of(row: PoolRow) -> Pause | None:

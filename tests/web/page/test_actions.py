@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from markupsafe import escape
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from prebuild_tasks.clock import utcnow
 from prebuild_tasks.config import Settings
@@ -198,43 +198,6 @@ def test_a_pause_of_everything_is_not_ended_by_a_pool(browser: Browser, database
     assert f'action="{POOL}/pause"' in page
 
 
-def test_a_pause_of_everything_is_ended_as_a_whole(browser: Browser, database: Database) -> None:
-    browser.log_in()
-    assert "Not everything is paused, so nothing is changed." in browser.submit("/pools/resume").text
-    answer = browser.submit("/pools/resume", {"confirm": "yes"})
-    assert answer.headers["Location"] == "/pools?done=not_all_paused"
-    assert "Not everything was paused" in browser.get("/pools?done=not_all_paused").text
-    pause(database, actor="ada", reason=HOSTILE)
-    with database.write() as connection:
-        connection.execute(update(m.Preset).values(desired=5))
-    assert '<form method="post" action="/pools/resume">' in browser.get(POOL).text
-    before, asked = newest(database), browser.submit("/pools/resume").text
-    assert '<form class="stacked" method="post" action="/pools/resume">' in asked
-    assert "Everything is paused by ada since" in asked
-    assert "<script>alert" not in asked
-    assert "1 pool lacks 3 prebuilds in all." in asked
-    assert newest(database) == before
-    answer = browser.submit("/pools/resume", {"confirm": "yes"})
-    assert answer.headers["Location"] == "/pools?done=all_resumed"
-    assert (newest(database).event, newest(database).actor[:6]) == ("resumed", "token:")
-    page = browser.get("/pools?done=all_resumed").text
-    assert "The pools are no longer paused" in page
-    assert 'action="/pools/resume"' not in page
-
-
-def test_a_pause_of_everything_concerns_everybody(api: Api, database: Database) -> None:
-    pause(database, actor="ada")
-    for token in (api.token("read"), api.token("operate", organization="default"), api.token("claim", owner="ada")):
-        browser, before = Browser(api).log_in(token), newest(database)
-        for path in (POOL, "/pools"):
-            page = browser.get(path).text
-            assert "<code>prebuild resume</code>" in page
-            assert "/pools/resume" not in page
-        for fields in ({}, {"confirm": "yes"}):
-            assert browser.submit("/pools/resume", fields).status_code == 403
-        assert newest(database) == before
-
-
 def test_a_block_ends(browser: Browser, database: Database) -> None:
     browser.log_in()
     assert f'action="{POOL}/unblock"' not in browser.get(POOL).text
@@ -293,27 +256,3 @@ def test_a_turn_is_asked_for(database: Database, settings: Settings, monkeypatch
         refused = browser.submit(f"{POOL}/reconcile", {"confirm": "yes"})
         assert refused.status_code == 503
         assert "Redis did not take the message." in refused.text
-
-
-def test_a_sweep_is_confirmed(browser: Browser, database: Database) -> None:
-    browser.log_in()
-    assert "Nothing waits for a confirmation." in browser.submit("/sweep/confirm").text
-    answer = browser.submit("/sweep/confirm", {"confirm": "yes"})
-    assert answer.headers["Location"] == "/health?done=nothing_to_confirm"
-    with database.write() as connection:
-        [workspace_id, *_] = connection.execute(select(m.Workspace.id)).scalars().all()
-        connection.execute(m.ProbeState.__table__.delete())
-        now = database.now(connection)
-        doubted = {"workspace_id": workspace_id, "next_at": now, "missing_since": now, "waiting": True}
-        connection.execute(insert(m.ProbeState).values(doubted))
-    assert '<form method="post" action="/sweep/confirm">' in browser.get(POOL).text
-    assert "1 stray or missing prebuild held back" in browser.submit("/sweep/confirm").text
-    answer = browser.submit("/sweep/confirm", {"confirm": "yes"})
-    assert answer.headers["Location"] == "/health?done=sweep_confirmed"
-    assert (newest(database).event, newest(database).actor[:6]) == ("loss_confirmed", "token:")
-
-
-def test_a_sweep_concerns_everybody(api: Api) -> None:
-    for token in (api.token("read"), api.token("operate", organization="default")):
-        browser = Browser(api).log_in(token)
-        assert browser.submit("/sweep/confirm", {"confirm": "yes"}).status_code == 403

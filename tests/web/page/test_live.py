@@ -113,7 +113,7 @@ def test_each_sees_only_what_is_within_reach(service: Doors) -> None:
     token = service.asked(lambda database, _: create_token(database, request, actor="test").text)
     url, _ = service.serve()
     with logged_in(url, token) as client, watching(client, POOLS_ONLY) as changes:
-        assert ids(changes.next()) == {"pools-summary", "pools-empty", "pool-theirs/small"}
+        assert ids(changes.next()) == {"pools-summary", "pools-paused", "pools-empty", "pool-theirs/small"}
         set_paused(service, FULL)
         set_paused(service, "theirs/small")
         assert ids(changes.next_parts()) == {"pool-theirs/small"}
