@@ -16,7 +16,7 @@ from prebuild_tasks.web.page.live import read_live, show_live
 from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer, ViewRead
 from prebuild_tasks.web.page.parts import Part
 from prebuild_tasks.web.page.render import Frame, render_part
-from prebuild_tasks.web.page.steps import ShownStep, resume_all_step, shown_step
+from prebuild_tasks.web.page.steps import ShownStep, offered_once, resume_all_step, shown_step
 from prebuild_tasks.web.page.visit import Visit, root_of
 
 _KINDS = ("head", "findings", "answers")
@@ -66,8 +66,9 @@ async def _read(look: ViewRead) -> HealthView:
 
 def _parts(view: HealthView, viewer: Viewer) -> Sequence[Part]:
     frame = Frame(root=view.root)
-    steps = [(finding, _step(finding, view.start, viewer)) for finding in view.findings]
-    values: Mapping[str, Sequence[object]] = {"findings": [steps], "answers": [resume_all_step(viewer)]}
+    steps = offered_once(_step(finding, view.start, viewer) for finding in view.findings)
+    pairs = list(zip(view.findings, steps, strict=True))
+    values: Mapping[str, Sequence[object]] = {"findings": [pairs], "answers": [resume_all_step(viewer)]}
     return [
         Part(f"health-{kind}", render_part("health_parts", kind, frame, view, *values.get(kind, ()))) for kind in _KINDS
     ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from prebuild_tasks.remedies import Remedy, RemedyKind
@@ -49,6 +49,15 @@ def shown_step(remedy: Remedy | None, command: str, why: str, viewer: Viewer) ->
         return ShownStep(command, why)
     button = _button(remedy, viewer)
     return ShownStep(command, why, button, "" if button else _page_of(remedy, viewer))
+
+
+def offered_once(steps: Iterable[ShownStep]) -> list[ShownStep]:
+    """Return the steps of a page. Of those that have the same button, the first one keeps it."""
+    offered = list[ShownStep]()
+    for step in steps:
+        is_repeated = step.button is not None and any(step.button == other.button for other in offered)
+        offered.append(replace(step, button=None) if is_repeated else step)
+    return offered
 
 
 def resume_all_step(viewer: Viewer) -> ShownStep:
