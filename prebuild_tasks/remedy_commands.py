@@ -129,18 +129,36 @@ def spell(remedy: Remedy, start: StartCommands = EMBEDDED) -> str:
     return _spelling(remedy, start).command
 
 
-def next_step(hint: str, remedy: Remedy | None, start: StartCommands = EMBEDDED) -> str:
-    """Return the hint and the command, as in "release one: prebuild release WORKSPACE".
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """A hint with the command that it leads to."""
+
+    lead: str
+    """The text before the command; empty: the command stands by itself."""
+    command: str
+    """Empty: the hint names what no command does."""
+
+    def __str__(self) -> str:
+        """Return both, as in "release one: prebuild release WORKSPACE"."""
+        return ": ".join(part for part in (self.lead, self.command) if part)
+
+
+def hint_and_command(hint: str, remedy: Remedy | None, start: StartCommands = EMBEDDED) -> NextStep:
+    """Return the hint and the command.
 
     Without a hint, or with the remedy's own sentence as the hint, the command's lead precedes it, as in
     "see: prebuild status".
     """
     if remedy is None:
-        return hint
+        return NextStep(hint, "")
     spelling = _spelling(remedy, start)
-    if hint in ("", str(remedy)):
-        return f"{spelling.lead}: {spelling.command}" if spelling.lead else spelling.command
-    return f"{hint}{spelling.joint}: {spelling.command}"
+    lead = spelling.lead if hint in ("", str(remedy)) else hint + spelling.joint
+    return NextStep(lead, spelling.command)
+
+
+def next_step(hint: str, remedy: Remedy | None, start: StartCommands = EMBEDDED) -> str:
+    """Return the hint and the command as one text."""
+    return str(hint_and_command(hint, remedy, start))
 
 
 def next_step_of(error: PrebuildError) -> str:

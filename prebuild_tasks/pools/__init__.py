@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         invalidate,
         pause,
         promote,
+        require_later_end,
         resume,
         unblock,
     )
@@ -44,6 +45,7 @@ __all__ = [
     "promote",
     "read_applied_revision",
     "read_revision",
+    "require_later_end",
     "resume",
     "unblock",
     "would_invalidate",
@@ -71,6 +73,7 @@ if not TYPE_CHECKING:  # mypy would take every name for defined
                 "invalidate",
                 "pause",
                 "promote",
+                "require_later_end",
                 "resume",
                 "unblock",
             ),

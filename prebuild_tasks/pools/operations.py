@@ -79,8 +79,7 @@ def pause(  # 8 arguments: the options of the command, by name, and who may use 
             if before != details:
                 raise RequestReusedError("the request paused the same for another reason or time")
             return _REPLAYED
-        if until is not None and until <= now:
-            raise InputError(f"the pause would have ended at {in_utc(until)}", hint="name a later time, or none")
+        require_later_end(until, now)
         ends = until if seconds is None else now + timedelta(seconds=seconds)
         paused = StoredPause(
             by=str(actor), reason=reason, since=now.isoformat(), until=ends.isoformat() if ends else None
@@ -91,6 +90,12 @@ def pause(  # 8 arguments: the options of the command, by name, and who may use 
         kept = details if request else None
         add_history(connection, "paused", now=now, actor=actor, preset_id=preset_id, reason=reason, details=kept)
     return OperationResult(changed=True, follow_up=FollowUp())
+
+
+def require_later_end(until: datetime | None, now: datetime) -> None:
+    """Raise InputError for the end of a pause that has passed."""
+    if until is not None and until <= now:
+        raise InputError(f"the pause would have ended at {in_utc(until)}", hint="name a later time, or none")
 
 
 def resume(

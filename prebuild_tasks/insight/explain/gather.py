@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import Connection
 
@@ -17,7 +17,8 @@ from prebuild_tasks.db.engine import Database
 from prebuild_tasks.fleet import Liveness
 from prebuild_tasks.insight.assessment import AssessmentContext, assess, read_context, unserved
 from prebuild_tasks.insight.explain import store
-from prebuild_tasks.insight.explain.facts import Facts, Pause, Processes
+from prebuild_tasks.insight.explain.facts import Facts, Processes
+from prebuild_tasks.insight.explain.pauses import pause_of
 from prebuild_tasks.insight.explain.rules import Explanation, explain, is_ttl_too_short
 from prebuild_tasks.messaging import BUILDS, DEFAULT, EVENTS, RECONCILE
 from prebuild_tasks.model.vocabulary import PresetStatus
@@ -106,7 +107,7 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
             store.read_prebuild_hosts(connection, row.preset_id),
         ),
         backs_off_until=assessment.next_turn.backs_off_until,
-        pause=_pause(row),
+        pause=pause_of(row),
         # A pool that has failed too often is explained as its turn will find it, not as its status was stored.
         status=PresetStatus.HARD_LIMITED if assessment.reason is Reason.HARD_LIMITED else row.status,
         status_reason=row.status_reason,
@@ -126,19 +127,6 @@ def _facts(connection: Connection, settings: Settings, row: PoolRow, context: As
         holding=store.read_holding(connection, row.counted.organization_id, reach)
         if assessment.reason is Reason.QUOTA
         else (),
-    )
-
-
-def _pause(row: PoolRow) -> Pause | None:
-    if not row.paused:
-        return None
-    since, until = row.paused.get("since"), row.paused.get("until")
-    return Pause(
-        by=row.paused.get("by", "somebody"),
-        reason=row.paused.get("reason", ""),
-        since=datetime.fromisoformat(since) if since else None,
-        until=datetime.fromisoformat(until) if until else None,
-        everything=row.paused_everything,
     )
 
 

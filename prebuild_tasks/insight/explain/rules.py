@@ -10,6 +10,7 @@ from prebuild_tasks.insight.explain.doubts import doubted_prebuilds
 from prebuild_tasks.insight.explain.facts import BuildFact, Facts
 from prebuild_tasks.insight.explain.headline import GOES_ON, headline
 from prebuild_tasks.insight.explain.links import About, Link
+from prebuild_tasks.insight.explain.pauses import pause_sentence
 from prebuild_tasks.insight.explain.remedies import Step, steps
 from prebuild_tasks.model.text import instant, listed, local, number, span
 from prebuild_tasks.model.vocabulary import NEVER_READY_CODE, PresetStatus
@@ -80,10 +81,7 @@ def _active(facts: Facts) -> Iterator[Link]:
 def _pause(facts: Facts) -> Iterator[Link]:
     if (pause := facts.pause) is None:
         return
-    sentence = f"{'everything is paused' if pause.everything else 'paused'} by {pause.by}"
-    sentence += f" since {instant(pause.since, facts.now)}" if pause.since else ""
-    sentence += f", until {instant(pause.until, facts.now)}" if pause.until else ", until it is resumed"
-    yield Link(About.PAUSE, sentence + (f": {pause.reason}" if pause.reason else ""), Reason.PAUSED)
+    yield Link(About.PAUSE, pause_sentence(pause, lambda at: instant(at, facts.now)), Reason.PAUSED)
 
 
 def _status(facts: Facts) -> Iterator[Link]:

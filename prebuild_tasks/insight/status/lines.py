@@ -10,13 +10,14 @@ from prebuild_tasks.access import Reach
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight.explain.headline import headline
+from prebuild_tasks.insight.explain.pauses import pause_of, pause_sentence
 from prebuild_tasks.insight.explain.store import read_under_way
 from prebuild_tasks.insight.report.rules import hit_rate
 from prebuild_tasks.insight.status.pages import NextChange, PoolKey, listed_pool, seen_among
 from prebuild_tasks.insight.status.pools import AssessedPool, read_statuses
 from prebuild_tasks.insight.status.views import PoolStatus
 from prebuild_tasks.model.vocabulary import Preset, PresetStatus
-from prebuild_tasks.reconcile import Reason
+from prebuild_tasks.reconcile import PoolRow, Reason
 from prebuild_tasks.schema import tables as m
 from prebuild_tasks.schema.day_claims import ClaimsOfDay, read_claims_of_day
 from prebuild_tasks.schema.rules import is_active
@@ -38,6 +39,8 @@ class PoolLine:
     next_change: NextChange | None
     claims_today: ClaimsOfDay
     """The requests since midnight, UTC, over all versions."""
+    all_paused: str = ""
+    """Who paused everything, until when, and why, as in `explain`; empty if not all pools are paused."""
 
     @property
     def hit_rate_today(self) -> float | None:
@@ -70,9 +73,15 @@ def pool_lines(database: Database, settings: Settings, reach: Reach) -> list[Poo
                 headline=headline(pool.assessment.reason, under_way.get(preset_id), now),
                 next_change=listed.next_change,
                 claims_today=claims.get(pool.row.ref.pool, ClaimsOfDay()),
+                all_paused=_all_paused(pool.row),
             )
         )
     return lines
+
+
+def _all_paused(row: PoolRow) -> str:
+    pause = pause_of(row)
+    return pause_sentence(pause) if pause and pause.everything else ""
 
 
 def _state(pool: AssessedPool) -> str:

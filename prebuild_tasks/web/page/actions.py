@@ -8,10 +8,9 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from prebuild_tasks import pools, upkeep
+from prebuild_tasks import pools
 from prebuild_tasks.errors import InputError
 from prebuild_tasks.insight import explain_preset, find_pool
-from prebuild_tasks.model.text import number
 from prebuild_tasks.pools import OperationResult
 from prebuild_tasks.web.api.auth import may_use
 from prebuild_tasks.web.api.models import PauseBody
@@ -114,7 +113,11 @@ async def _ask(
         explained = explain_preset(database, settings, None, name, reach)
         return PoolBefore(explained, pools.would_invalidate(database, name, reach))
 
-    before = await visit.in_thread(read)
+    before, told = await visit.in_thread(read), list[str]()
+    try:
+        told += () if failed else action.effects(before, fields)
+    except InputError as error:
+        failed = error.message
     sent = {key: visit.fields.get(key, "") for key in PauseBody.model_fields} if action.takes_pause else {}
     if fields.until:  # as the field of the form takes it
         sent["until"] = f"{fields.until:%Y-%m-%dT%H:%M:%S}"
@@ -125,7 +128,7 @@ async def _ask(
         label=action.label,
         action=f"{_path_of(visit)}/{action.name}",
         back=_path_of(visit),
-        effects=() if failed else action.effects(before, fields),
+        effects=told,
         fields=sent,
         failed=failed,
         danger=action.name == "invalidate",
@@ -161,42 +164,11 @@ def _change(action: PoolAction, asked: PoolRequest, fields: PauseBody) -> Operat
             return invalidate_as_asked(asked)
 
 
-async def _confirm_sweep(visit: Visit) -> Response:
-    """Confirm what sweeps hold back, or ask whether to."""
-    database = visit.door.runtime.database
-    if CONFIRM in visit.fields:
-        confirmed = await visit.in_thread(lambda: upkeep.confirm(database, actor=visit.actor()))
-        return visit.go("/health", "sweep_confirmed" if confirmed else "nothing_to_confirm", changed=bool(confirmed))
-    waiting = await visit.in_thread(lambda: upkeep.waiting(database))
-    told = (
-        f"{number(waiting, 'stray or missing prebuild')} held back, because there are suspiciously many.",
-        "The next sweep removes the strays, and replaces the missing prebuilds as lost.",
-    )
-    return visit.show(
-        "confirm",
-        title="Confirm what sweeps hold back?",
-        label="Confirm",
-        action=SWEEP.path,
-        back="/health",
-        effects=told if waiting else ("Nothing waits for a confirmation.",),
-        fields={},
-        failed="",
-        danger=True,
-    )
-
-
-SWEEP = Form(path="/sweep/confirm", handle=_confirm_sweep, sees_all=True)
-POOL_FORMS = tuple(
+FORMS = tuple(
     Form(path=f"{POOL_PATH}/{action.name}", handle=partial(_ask_or_do, action), of_pools=True) for action in ACTIONS
 )
-FORMS = (*POOL_FORMS, SWEEP)
 
 
 def may_change_pools(viewer: Viewer) -> bool:
     """Return whether a viewer gets the buttons of pools."""
-    return may_use(POOL_FORMS[0], viewer.scope, viewer.reach)
-
-
-def may_confirm_sweep(viewer: Viewer) -> bool:
-    """Return whether a viewer may confirm what sweeps hold back."""
-    return may_use(SWEEP, viewer.scope, viewer.reach)
+    return may_use(FORMS[0], viewer.scope, viewer.reach)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from prebuild_tasks.insight import Explained
+from prebuild_tasks.insight import Explained, PoolLine
 from prebuild_tasks.model.text import held_back, in_utc, number, planned
-from prebuild_tasks.pools import Affected, left_alone
+from prebuild_tasks.pools import Affected, left_alone, require_later_end
 from prebuild_tasks.reconcile import Reason
 from prebuild_tasks.web.api.models import PauseBody
+from prebuild_tasks.web.page.render import as_sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,9 @@ Effects = Callable[[PoolBefore, PauseBody], Sequence[str]]
 
 
 def pause_effects(before: PoolBefore, body: PauseBody) -> Sequence[str]:
-    """Word what a pause does."""
+    """Word what a pause does. Raises InputError for an end that has passed."""
     facts = before.explained.facts
+    require_later_end(body.until, facts.now)
     missing = f" It lacks {number(facts.missing, 'prebuild')}, which will not be created." if facts.missing else ""
     end = in_utc(body.until) if body.until else body.duration and f"{body.duration} from now"
     return (
@@ -44,6 +46,21 @@ def resume_effects(before: PoolBefore, _body: PauseBody) -> Sequence[str]:
     if pause.everything:
         return ("Everything is paused, and this ends only a pause of the pool itself: it stays paused.",)
     return (f"It is reconciled again, at once: {_amount(before)}.", f"{_eligible(before)}.")
+
+
+def resume_all_effects(pools: Sequence[PoolLine]) -> Sequence[str]:
+    """Word what the end of a pause of everything does."""
+    paused = next((line.all_paused for line in pools if line.all_paused), "")
+    if not paused:
+        return ("Not everything is paused, so nothing is changed.",)
+    lacking = [line.status for line in pools if not line.status.superseded and not line.status.full]
+    missing = number(sum(status.desired - status.eligible for status in lacking), "prebuild")
+    short = f"{number(len(lacking), 'pool')} {'lacks' if len(lacking) == 1 else 'lack'} {missing} in all"
+    return (
+        as_sentence(paused),
+        "Every pool that is not paused by itself is reconciled again, at once.",
+        f"{short}." if lacking else "No pool lacks a prebuild.",
+    )
 
 
 def unblock_effects(before: PoolBefore, _body: PauseBody) -> Sequence[str]:

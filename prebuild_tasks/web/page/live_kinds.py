@@ -77,13 +77,15 @@ class LiveKind(Generic[V]):
     rest: float = 0.0
     """The fewest seconds from the begin of a read to the next one, of what is read at a cost. Others rest a second."""
     of_pools_only: bool = False
-    """Whether organization and presets of a token decide all that it shows, and its owner and its scope nothing."""
+    """Whether organization and presets of a token decide all that it shows, its owner nothing, and its scope only what
+    a token without a restriction may do to all pools."""
 
     def viewer(self, principal: Principal, query: Mapping[str, str]) -> Viewer:
         """Return the viewer that a session is with a query."""
         fields = tuple((name, value) for name in self.fields if (value := query.get(name)))
         if self.of_pools_only:
-            return Viewer(reach=replace(principal.reach, owner=""), scope=Scope.READ, fields=fields)
+            scope = principal.scope if principal.reach.is_everything else Scope.READ
+            return Viewer(reach=replace(principal.reach, owner=""), scope=scope, fields=fields)
         return Viewer(reach=principal.reach, scope=principal.scope, fields=fields)
 
     def view_name(self, viewer: Viewer) -> str:

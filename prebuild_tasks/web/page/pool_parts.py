@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import quote, urlencode
 
 from prebuild_tasks.errors import NotFoundError
 from prebuild_tasks.insight import (
     BuildView,
     Explained,
     PoolMembers,
-    Step,
     VersionView,
     explain_preset,
     find_pool,
@@ -21,40 +19,22 @@ from prebuild_tasks.insight import (
     versions,
 )
 from prebuild_tasks.model.names import PoolName
-from prebuild_tasks.remedies import Remedy, RemedyKind
 from prebuild_tasks.remedy_commands import spell
 from prebuild_tasks.start_commands import usual_start_commands, why_of
 from prebuild_tasks.web.page.actions import (
     ACTIONS,
-    SWEEP,
     PoolAction,
     may_change_pools,
-    may_confirm_sweep,
     page_of_pool,
 )
 from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer, ViewRead, seen_alike
 from prebuild_tasks.web.page.parts import Part
 from prebuild_tasks.web.page.render import Frame, render_part
+from prebuild_tasks.web.page.steps import ShownStep, shown_step
 from prebuild_tasks.web.page.visit import root_of
 
 _MEMBERS, _BUILDS = 100, 15
 """The most rows of each table; the lists of workspaces and builds have the rest."""
-_BUTTONS = {RemedyKind.RESUME: "resume", RemedyKind.UNBLOCK_POOL: "unblock", RemedyKind.RECONCILE: "reconcile"}
-"""The actions that carry out a remedy of the pool itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShownStep:
-    """A step that repairs the pool."""
-
-    command: str
-    why: str
-    action: str = ""
-    """The path of the form that takes the step; empty: it has none, or not for who looks."""
-    label: str = ""
-    """The words on its button."""
-    page: str = ""
-    """The path of the page that shows what the step is about; empty: none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +98,10 @@ def _parts(view: ShownPool, viewer: Viewer) -> Sequence[Part]:
         facts.counted.preset, facts.status, why.reason,
         is_paused=facts.pause is not None, desired=facts.state.desired, eligible=facts.state.eligible,
     )  # fmt: skip
-    steps = [_shown_step(view, viewer, *step) for step in zip(why.steps, view.commands, strict=True)]
+    steps = [
+        shown_step(step.remedy, command, why_of(step), viewer)
+        for step, command in zip(why.steps, view.commands, strict=True)
+    ]
     parts = {
         "pool-head": render_part("pool_parts", "head", view.name, facts, share, state),
         "pool-why": render_part("pool_parts", "why_card", frame, why, steps),
@@ -127,43 +110,19 @@ def _parts(view: ShownPool, viewer: Viewer) -> Sequence[Part]:
         "pool-builds": render_part("pool_tables", "builds_table", view.builds, view.name, view.root),
     }
     if may_change_pools(viewer):
-        parts["pool-actions"] = render_part("pool_parts", "actions_card", frame, view.path, _offered(view.explained))
+        offered = _offered(view.explained, steps)
+        parts["pool-actions"] = render_part("pool_parts", "actions_card", frame, view.path, offered)
     return [Part(part_id, html) for part_id, html in parts.items()]
 
 
-def _shown_step(view: ShownPool, viewer: Viewer, step: Step, command: str) -> ShownStep:
-    """Return a step of `explain` with its command, and its button for who may press it."""
-    remedy, why = step.remedy, why_of(step)
-    if remedy.kind is RemedyKind.CONFIRM_LOSS and may_confirm_sweep(viewer):
-        return ShownStep(command, why, SWEEP.path, "Confirm")
-    name = _BUTTONS.get(remedy.kind)
-    if name and remedy.subject and may_change_pools(viewer):
-        action = next(action for action in ACTIONS if action.name == name)
-        return ShownStep(command, why, f"{view.path}/{name}", action.label)
-    return ShownStep(command, why, page=_page_of(remedy))
-
-
-def _page_of(remedy: Remedy) -> str:
-    match remedy.kind:
-        case RemedyKind.SHOW_LOG:
-            return f"/builds/{quote(remedy.subject, safe='')}"
-        case RemedyKind.LIST_BUILDS:
-            return f"/builds?{urlencode({'preset': remedy.subject})}"
-        case RemedyKind.LIST_RUNNING_BUILDS:
-            return "/builds?status=running"
-        case RemedyKind.LIST_WORKSPACES:
-            return "/workspaces"
-        case _:
-            return ""
-
-
-def _offered(explained: Explained) -> list[PoolAction]:
-    """Return the actions that may change something at present."""
+def _offered(explained: Explained, steps: Sequence[ShownStep]) -> list[PoolAction]:
+    """Return the actions that may change something at present, without those that a step offers."""
     facts = explained.facts
     is_paused = facts.pause is not None and not facts.pause.everything
     is_blocked = facts.failures_in_row > 0 or facts.backs_off_until is not None or facts.status.value != "healthy"
     offered = {"pause": not is_paused, "resume": is_paused, "unblock": is_blocked}
-    return [action for action in ACTIONS if offered.get(action.name, True)]
+    of_steps = {step.button.label for step in steps if step.button}
+    return [action for action in ACTIONS if offered.get(action.name, True) and action.label not in of_steps]
 
 
 POOL = LiveKind(name="pool", read=_read, parts=_parts, fields=("template", "preset"), subject=seen_alike)

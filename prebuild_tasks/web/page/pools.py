@@ -16,10 +16,11 @@ from prebuild_tasks.web.page.live import read_live, show_live, viewer_of
 from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer, ViewRead
 from prebuild_tasks.web.page.parts import Part
 from prebuild_tasks.web.page.pool_rows import PoolFilter, TableRow, choices, pool_rows
-from prebuild_tasks.web.page.render import render_part
+from prebuild_tasks.web.page.render import Frame, render_part
+from prebuild_tasks.web.page.steps import resume_all_step
 from prebuild_tasks.web.page.visit import Visit, root_of
 
-LIST, SUMMARY, EMPTY = "pools", "pools-summary", "pools-empty"
+LIST, SUMMARY, EMPTY, PAUSED = "pools", "pools-summary", "pools-empty", "pools-paused"
 _KEPT = 20_000
 """Rows whose HTML is kept: two versions of each in a large installation take some 20 MiB."""
 
@@ -34,6 +35,8 @@ class DrawnPools:
     rows: Sequence[DrawnRow]
     root: str
     """Begins every path."""
+    paused: str
+    """Who paused everything, and why; empty: not everything is paused."""
     _within: dict[Reach, Sequence[DrawnRow]] = field(default_factory=dict, compare=False)
 
     def within(self, reach: Reach) -> Sequence[DrawnRow]:
@@ -65,7 +68,8 @@ def drawn_pools(door: Door) -> DrawnPools:
     lines = pool_lines(door.runtime.database, door.settings, EVERYTHING)
     rows = pool_rows(line for line in lines if not line.status.superseded)
     root = root_of(door)
-    return DrawnPools([(row, draw_row(row, root)) for row in rows], root)
+    paused = next((line.all_paused for line in lines if line.all_paused), "")
+    return DrawnPools([(row, draw_row(row, root)) for row in rows], root, paused)
 
 
 @lru_cache(_KEPT)
@@ -81,7 +85,8 @@ def _parts(drawn: DrawnPools, viewer: Viewer) -> Sequence[Part]:
     short = sum(row.shortfall > 0 for row, _ in within)
     summary = render_part("pools_parts", "summary", len(within), short)
     empty = render_part("pools_parts", "empty", len(within), len(rows), drawn.root)
-    return [Part(SUMMARY, summary), Part(EMPTY, empty), *rows]
+    paused = render_part("pools_parts", "paused", Frame(root=drawn.root), drawn.paused, [resume_all_step(viewer)])
+    return [Part(SUMMARY, summary), Part(PAUSED, paused), Part(EMPTY, empty), *rows]
 
 
 def _filter(viewer: Viewer) -> PoolFilter:

@@ -20,6 +20,7 @@ from prebuild_tasks.web.page import (
     builds,
     health,
     history,
+    installation_actions,
     pool,
     pools,
     report,
@@ -50,7 +51,7 @@ PAGES: tuple[Page, ...] = (
     *report.PAGES,
 )
 """Every page for who is logged in, in the order of the navigation."""
-FORMS: tuple[Form, ...] = (LOG_OUT, *actions.FORMS, *workspaces.FORMS)
+FORMS: tuple[Form, ...] = (LOG_OUT, *actions.FORMS, *installation_actions.FORMS, *workspaces.FORMS)
 """Every form of theirs."""
 _NAVIGATION = tuple(page for page in PAGES if page.title)
 _CLOSED = 499

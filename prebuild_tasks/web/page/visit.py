@@ -26,6 +26,7 @@ DONE: Mapping[str, str] = {
     "extended": "The end of the workspace was moved.",
     "paused": "The pool is paused.",
     "resumed": "The pool is no longer paused.",
+    "all_resumed": "The pools are no longer paused, except those that are paused by themselves.",
     "unblocked": "The pool builds again.",
     "invalidated": "The prebuilds of the pool are being replaced.",
     "turn_requested": "The pool gets its turn now.",
@@ -34,6 +35,7 @@ DONE: Mapping[str, str] = {
 """What a form of the session has just changed, by the value of `done` in the query of the page that follows."""
 _NOT_DONE: Mapping[str, str] = {
     "not_paused": "The pool was not paused by itself, so nothing was changed.",
+    "not_all_paused": "Not everything was paused, so nothing was changed.",
     "not_blocked": "The pool was not blocked, so nothing was changed.",
     "nothing_to_confirm": "Nothing waited for a confirmation.",
 }

@@ -11,12 +11,16 @@ from starlette.responses import Response
 from prebuild_tasks.fleet import Process
 from prebuild_tasks.insight import Numbers, Reading
 from prebuild_tasks.reconcile import Usage
+from prebuild_tasks.remedies import Remedy, RemedyKind
+from prebuild_tasks.remedy_commands import spell
+from prebuild_tasks.upkeep import StrayState
 from prebuild_tasks.web.api.problems import ProblemError, unusable
 from prebuild_tasks.web.page.kinds import Page
 from prebuild_tasks.web.page.live import read_live, show_live
 from prebuild_tasks.web.page.live_kinds import LiveKind, Viewer, ViewRead
 from prebuild_tasks.web.page.parts import Part
 from prebuild_tasks.web.page.render import Frame, render_part
+from prebuild_tasks.web.page.steps import shown_step
 from prebuild_tasks.web.page.visit import Visit, root_of
 
 _KINDS = ("head", "hosts", "queues", "others")
@@ -76,6 +80,11 @@ class FleetView:
         """The resources of no known workspace, by state."""
         return {state: count for state, count in self.numbers.strays.items() if count}
 
+    @property
+    def is_held_back(self) -> bool:
+        """Whether strays wait until a person confirms that they are removed."""
+        return bool(self.numbers.strays.get(StrayState.WAITING))
+
 
 async def show_workers(visit: Visit) -> Response:
     """Show the fleet."""
@@ -96,9 +105,14 @@ async def _read(look: ViewRead) -> FleetView:
     )
 
 
-def _parts(view: FleetView, _: Viewer) -> Sequence[Part]:
-    frame = Frame(root=view.root)
-    return [Part(f"workers-{kind}", render_part("workers_parts", kind, frame, view)) for kind in _KINDS]
+def _parts(view: FleetView, viewer: Viewer) -> Sequence[Part]:
+    frame, remedy = Frame(root=view.root), Remedy(RemedyKind.CONFIRM_LOSS)
+    confirm = shown_step(remedy, spell(remedy), "let the next sweep remove those that wait", viewer)
+    values: Mapping[str, Sequence[object]] = {"others": [confirm]}
+    return [
+        Part(f"workers-{kind}", render_part("workers_parts", kind, frame, view, *values.get(kind, ())))
+        for kind in _KINDS
+    ]
 
 
 def host_rows(numbers: Numbers) -> Iterator[HostRow]:

@@ -43,12 +43,12 @@ def test_a_pause_elsewhere_is_shown_and_undone_by_the_button(served: Served) -> 
     button.focus()
     one.run("window.focused = document.activeElement")
     set_paused(served, paused=True)
-    one.page.locator("#pool-actions").get_by_role("button", name="Resume").wait_for()
+    one.page.get_by_role("button", name="Resume").wait_for()
     wait_until(lambda: "paused by bob" in one.run(WHY), what="the reason")
     assert one.page.get_by_role("button", name="Pause").count() == 0
     assert one.run("loadedOnce && document.activeElement === focused && focused.isConnected")
     assert one.run("focused.textContent") == "Invalidate"
-    one.page.locator("#pool-actions").get_by_role("button", name="Resume").click()
+    one.page.get_by_role("button", name="Resume").click()
     one.page.locator("button[name=confirm]").click()
     one.page.get_by_text("The pool is no longer paused.").wait_for()
 
@@ -89,6 +89,6 @@ def test_what_somebody_types_stays_until_it_is_left(served: Served) -> None:
     assert reason.input_value() == "too expensive", "what was typed is not lost either"
     reason.fill("")
     one.page.get_by_role("button", name="Invalidate").focus()
-    one.page.get_by_role("button", name="Resume").first.wait_for()
+    one.page.get_by_role("button", name="Resume").wait_for()
     wait_until(lambda: reason.count() == 0, what="the end of the form")
     assert one.run("loadedOnce && document.activeElement.textContent") == "Invalidate"

@@ -63,7 +63,7 @@ def asked(*tabs: Visitor) -> list[str]:
 
 def be_paused(tab: Visitor) -> None:
     """Wait until the page of a pool, or the table, shows that it is paused."""
-    tab.page.locator("[data-pool] .badge.paused, #pool-actions form[action$='/resume']").first.wait_for()
+    tab.page.locator("[data-pool] .badge.paused, #pool-why form[action$='/resume']").first.wait_for()
 
 
 def be_one_stream(served: Served) -> None:

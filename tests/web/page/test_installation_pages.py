@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
+from html import unescape
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, insert, select, update
 
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
@@ -13,10 +15,12 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight import diagnose, examine
 from prebuild_tasks.messaging import BUILDS
-from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.model.vocabulary import BuildStatus, PresetStatus
 from prebuild_tasks.pools.operations import pause
+from prebuild_tasks.remedy_commands import next_step
 from prebuild_tasks.schema import tables as m
-from tests.support.api import Api
+from prebuild_tasks.start_commands import usual_start_commands
+from tests.support.api import Api, serving
 from tests.support.browser import Browser
 from tests.support.builders import declare, fill, finish_builds, staffed
 from tests.support.organizations import fill_organizations
@@ -92,6 +96,35 @@ def test_workers_and_their_queues(browser: Browser, database: Database, settings
     assert f'<th scope="row">{settings.queue(BUILDS)}</th>' in page
 
 
+def test_strays_that_wait_can_be_confirmed_where_they_are_counted(browser: Browser, database: Database) -> None:
+    command, form = "<code>prebuild sweep --confirm</code>", '<form method="post" action="/sweep/confirm">'
+    page = browser.log_in().get("/workers").text
+    assert command not in page
+    assert form not in page
+    with database.write() as connection:
+        hold_back(connection, database.now(connection), 60)
+    with serving(database, browser.api.runtime.settings) as api:  # whose numbers were not read before
+        page = Browser(api).log_in().get("/workers").text
+        assert "60 waiting" in page
+        assert command in page
+        assert form in page
+        read = Browser(api).log_in(api.token("read")).get("/workers").text
+        assert command in read
+        assert form not in read
+
+
+def hold_back(connection: Connection, now: datetime, number: int) -> None:
+    """Let strays wait for a confirmation."""
+    strays = [
+        {
+            "provisioner": "simulated", "host": "", "resource_id": f"stray-{place}", "workspace_id": f"stray-{place}",
+            "last_build_id": "", "first_seen_at": now, "claimed": False, "waiting": True, "confirmed_by": "",
+        }
+        for place in range(number)
+    ]  # fmt: skip
+    connection.execute(insert(m.Stray), strays)
+
+
 @pytest.mark.usefixtures("organizations")
 def test_the_history_and_its_filters(browser: Browser, database: Database) -> None:
     pause(database, "dev/small", actor="eve", reason=HOSTILE)
@@ -155,6 +188,44 @@ def test_health_has_the_findings_of_doctor(browser: Browser, database: Database,
     assert codes == [item.symptom.value for item in diagnose(examine(runtime.database, runtime.settings, None))]
     assert {"redis_unreachable", "no_worker", "no_builds_worker", "no_beat"} <= {*codes}
     assert "secret" not in page
+
+
+def test_health_has_the_commands_of_doctor(browser: Browser, database: Database, settings: Settings) -> None:
+    declare(database, settings, 1)
+    page = browser.log_in().get("/health").text
+    runtime = browser.api.runtime
+    start = usual_start_commands(runtime.settings)
+    shown = [unescape(re.sub("<[^>]+>", "", item)) for item in re.findall(r"Next: (.*?)</p>", page)]
+    findings = diagnose(examine(runtime.database, runtime.settings, None))
+    assert shown == [next_step(item.hint, item.remedy, start) for item in findings]
+    commands = [unescape(item) for item in re.findall(r"Next: .*?<code>(.*?)</code></p>", page)]
+    assert start.beat in commands
+
+
+def test_health_has_the_buttons_of_what_it_advises(browser: Browser, database: Database, settings: Settings) -> None:
+    fill_organizations(database, settings)
+    with database.write() as connection:
+        now = database.now(connection)
+        connection.execute(m.ProbeState.__table__.delete())
+        ids = connection.execute(select(m.Workspace.id)).scalars().all()
+        doubted = {"workspace_id": ids[0], "next_at": now, "missing_since": now, "waiting": True}
+        connection.execute(insert(m.ProbeState).values(doubted))
+        blocked = {"status": PresetStatus.HARD_LIMITED, "failures_in_row": 5, "desired": 9}
+        connection.execute(update(m.Preset).where(m.Preset.name == "small").values(blocked))
+    page = browser.log_in().get("/health").text
+    assert 'data-finding="prebuilds_missing"' in page
+    for command in ("prebuild sweep --confirm", "prebuild status --problems"):
+        assert f"<code>{command}</code>" in page
+    assert '<form method="post" action="/sweep/confirm">' in page
+    assert '<a class="button" href="/pools">' in page
+    pause(database, actor="eve", reason="cost")
+    page = browser.get("/health").text
+    assert "<code>prebuild resume</code>" in page
+    assert '<form method="post" action="/pools/resume">' in page
+    reader = Browser(browser.api).log_in(browser.api.token("read")).get("/health").text
+    assert "<code>prebuild sweep --confirm</code>" in reader
+    assert 'action="/sweep/confirm"' not in reader
+    assert 'action="/pools/resume"' not in reader
 
 
 def test_health_asks_no_provisioner_and_not_this_machine(

@@ -22,6 +22,12 @@ def test_owner_and_scope_of_a_token_divide_no_viewers_of_the_pools() -> None:
     assert POOLS.viewer(token(organization="acme"), {"q": "small"}) != one
 
 
+def test_without_a_restriction_the_scope_of_a_token_divides_them() -> None:
+    one = POOLS.viewer(token(), {})
+    assert POOLS.viewer(token(Scope.OPERATE), {}) != one
+    assert POOLS.viewer(token(Scope.OPERATE, owner="ada"), {}) == one
+
+
 def test_they_divide_the_viewers_of_what_depends_on_them() -> None:
     kind: LiveKind[None] = LiveKind(name="rows", read=lambda _: None, parts=lambda *_: ())
     one = kind.viewer(token(), {})

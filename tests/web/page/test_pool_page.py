@@ -222,6 +222,27 @@ def test_a_pool_that_waits_for_a_person_has_its_button_beside_the_step(
     assert f"{PATH}/unblock" not in reader
 
 
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("of_everything", [False, True])
+def test_no_two_buttons_have_the_same_name(browser: Browser, database: Database, of_everything: bool) -> None:
+    pause(database, "" if of_everything else PRESET, actor="ada")
+    with database.write() as connection:
+        connection.execute(update(m.Preset).values(status=PresetStatus.HARD_LIMITED, failures_in_row=5, desired=3))
+    page = browser.log_in().get(PATH).text
+    names = [text_of(name).strip() for name in re.findall(r"<button[^>]*>(.*?)</button>", page, re.DOTALL)]
+    assert {"Resume all" if of_everything else "Resume", "Unblock", "Invalidate"} <= {*names}
+    assert len(names) == len({*names})
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_diagnosis_leads_to_the_health_for_who_may_see_it(browser: Browser) -> None:
+    diagnosis = re.compile(r'<div><code>prebuild doctor</code>.*?</div>\s*(?:<a class="button" href="([^"]+)">)?')
+    page = browser.log_in().get(PATH).text  # Redis does not answer
+    assert diagnosis.findall(page) == ["/health"]
+    limited = Browser(browser.api).log_in(browser.api.token("read", organization="default"))
+    assert diagnosis.findall(limited.get(PATH).text) == [""]
+
+
 def test_a_pool_without_anything(browser: Browser, database: Database, settings: Settings) -> None:
     declare(database, settings, 0)
     page = browser.log_in().get(PATH).text

@@ -13,7 +13,7 @@ from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
 from prebuild_tasks.model.names import PresetRef
 from prebuild_tasks.pools.declare import apply
-from prebuild_tasks.pools.operations import pause
+from prebuild_tasks.pools.operations import pause, resume
 from prebuild_tasks.pools.options import ApplyOptions
 from prebuild_tasks.web.page.pool_rows import TableRow
 from prebuild_tasks.web.page.pools import draw_row
@@ -103,6 +103,25 @@ def test_search_and_filters(browser: Browser, database: Database, query: dict[st
             assert f'name="q" type="search" value="{value}"' in page
         elif name != "unknown":
             assert f"<option selected>{value}</option>" in page
+
+
+@pytest.mark.usefixtures("stocked")
+def test_a_pause_of_everything_is_told_once_with_its_button(browser: Browser, database: Database) -> None:
+    pause(database, "dev/big", actor="eve", reason="cost")
+    browser.log_in()
+    assert '<div id="pools-paused" data-part hidden>' in browser.get("/pools").text
+    pause(database, actor="ada", reason="<b>costs</b>")
+    page = browser.get("/pools").text
+    paused = page[page.index('<div id="pools-paused" data-part>') : page.index('<form class="filters"')]
+    assert re.search(
+        "Everything is paused by ada since <time.*, until it is resumed: &lt;b&gt;costs&lt;/b&gt;.", paused
+    )
+    assert "<code>prebuild resume</code>" in paused
+    assert re.search(
+        r'<form method="post" action="/pools/resume">\s*<input type="hidden" name="form_token" value="\w', paused
+    )
+    resume(database, actor="ada")
+    assert "Everything is paused" not in browser.get("/pools").text
 
 
 @pytest.mark.usefixtures("stocked")
