@@ -88,7 +88,7 @@ def test_a_drawing_has_a_title_and_a_bar_beside_its_numbers_is_hidden(
 ) -> None:
     page = browser.log_in().get(path).text
     titled = re.findall(r'<svg [^>]*role="img" aria-label="([^"]+)"><title>\1</title>', page)
-    hidden = re.findall(r'<svg aria-hidden=true', page)
+    hidden = re.findall(r"<svg aria-hidden=true", page)
     assert len(titled) >= drawings
     assert len(hidden) == bars
     assert len(titled) + len(hidden) == page.count("<svg")
