@@ -26,7 +26,8 @@ class LingeringTransport(asyncio.Transport):
             self._transport.close()
             return
         self._lingers = True
-        self._transport.write_eof()
+        if self._transport.can_write_eof():  # not over TLS, where the answer has to tell its end
+            self._transport.write_eof()
         self._transport.resume_reading()
         asyncio.get_running_loop().call_later(LINGER, self._transport.close)
 
