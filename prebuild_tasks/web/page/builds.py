@@ -87,9 +87,16 @@ def _query(viewer: Viewer) -> BuildsQuery:
 async def show_build(visit: Visit) -> Response:
     """Show a build and its output so far."""
     name, database, reach = visit.named("id"), visit.door.runtime.database, visit.principal.reach
-    row = await visit.in_thread(lambda: read_build(database, name, reach))
-    # In the thread, too: a million characters full of colours take a good second.
-    log = await visit.in_thread(lambda: log_piece(row, build_log(database, row.build, (0, 0), reach), LogMarkup()))
+
+    def read() -> tuple[BuildView, LogPiece]:
+        row = read_build(database, name, reach)
+        page = build_log(database, row.build, (0, 0), reach)
+        if page.ended and not row.status.final:  # it has just ended, and a page that is complete is not followed
+            row = read_build(database, row.build, reach)
+        # In the thread, too: a million characters full of colours take a good second.
+        return row, log_piece(row, page, LogMarkup())
+
+    row, log = await visit.in_thread(read)
     return visit.show("build", row=row, log=log)
 
 

@@ -62,6 +62,11 @@ class LiveContent:
     form_token: str = ""
     """That of the session. All who see the same share the parts, whose forms have none."""
 
+    @property
+    def parts(self) -> Sequence[str]:
+        """The ids of the parts, in order."""
+        return [part.id for part in self.shown.parts]
+
     def within(self, parent: str) -> str:
         """Return the HTML of the parts of a list."""
         return self._own(self.shown.within(parent))

@@ -349,17 +349,18 @@ function watch() {
 
 if (main) watch();
 
+// Asks for a page. Returns it, or else whether that is because the session has ended.
 async function asked(address) {
-  const answer = await fetch(address, { redirect: "manual" }).catch(() => null);
-  if (answer?.type === "opaqueredirect") showConnection({ over: true });
-  return answer;
+  const answer = await fetch(address, { redirect: "manual" }).catch(() => null), isOver = answer?.type === "opaqueredirect";
+  if (isOver) showConnection({ over: true });
+  return { isOver, html: answer?.ok ? await answer.text().catch(() => null) : null };
 }
 
-// Makes elements like those of the page as it is now. Returns false if the session has ended.
+// Makes elements like those of the page as it is now. Returns whether it was loaded, or else whether the session has ended.
 async function renewAll(ids) {
-  const answer = await asked(location.href);
-  if (!answer?.ok) return answer?.type !== "opaqueredirect";
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const { isOver, html } = await asked(location.href), isDone = html !== null;
+  if (!isDone) return { isOver, isDone };
+  const fresh = new DOMParser().parseFromString(html, "text/html");
   showTimes(fresh);
   keepingFocus(() => {
     for (const id of ids) {
@@ -368,7 +369,7 @@ async function renewAll(ids) {
       else old?.remove();
     }
   });
-  return true;
+  return { isOver, isDone };
 }
 
 // What changes slowly is no part of the stream: it is read anew while somebody sees it.
@@ -378,7 +379,8 @@ const SLOW_MS = 60000;
 
 async function renewSlow() {
   if (document.hidden) return document.addEventListener("visibilitychange", renewSlow, { once: true });
-  if (await renewAll(slow)) setTimeout(renewSlow, SLOW_MS);
+  const { isOver } = await renewAll(slow);
+  if (!isOver) setTimeout(renewSlow, SLOW_MS);
 }
 
 if (slow.length) setTimeout(renewSlow, SLOW_MS);
@@ -387,7 +389,8 @@ if (slow.length) setTimeout(renewSlow, SLOW_MS);
 
 const output = document.querySelector("[data-follow]");
 const FOLLOW_MS = 1000;
-const FACTS = ["build-status", "build-facts", "log-state"]; // change as the build goes on
+const FACTS = ["build-status", "build-facts"]; // change as the build goes on
+const END = [...FACTS, "log-state"]; // changes at its end
 
 function append(piece) {
   const page = document.scrollingElement, isAtEnd = page.scrollTop + innerHeight >= page.scrollHeight - 40;
@@ -399,17 +402,22 @@ function followOutput() {
   let { after, facts } = output.lastElementChild.dataset, since = null;
   async function look() {
     if (document.hidden) return document.addEventListener("visibilitychange", look, { once: true });
-    const answer = await asked(`${output.dataset.follow}?${new URLSearchParams({ after })}`);
-    if (answer?.type === "opaqueredirect") return;
-    if (answer?.ok) {
-      const piece = parsed(await answer.text());
+    const { isOver, html } = await asked(`${output.dataset.follow}?${new URLSearchParams({ after })}`);
+    if (isOver) return;
+    let isUpToDate = html !== null;
+    if (isUpToDate) {
+      const piece = parsed(html), hasEnded = "ended" in piece.dataset;
       after = piece.dataset.after;
       if (piece.textContent) append(piece);
-      if ("ended" in piece.dataset) return renewAll(FACTS);
-      if (piece.dataset.facts !== facts) await renewAll(FACTS);
-      facts = piece.dataset.facts;
+      if (hasEnded || piece.dataset.facts !== facts) {
+        const renewed = await renewAll(hasEnded ? END : FACTS);
+        if (renewed.isOver) return;
+        isUpToDate = renewed.isDone;
+      }
+      if (isUpToDate) facts = piece.dataset.facts;
+      if (isUpToDate && hasEnded) return showConnection({});
     }
-    showConnection({ since: since = answer?.ok ? null : since ?? Date.now() });
+    showConnection({ since: since = isUpToDate ? null : since ?? Date.now() });
     setTimeout(look, FOLLOW_MS);
   }
   document.getElementById("log-state").textContent = "What the build writes is shown as it comes.";

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 
 from prebuild_tasks.access.types import Scope
 from prebuild_tasks.builds.runner import BuildRunner
@@ -141,10 +142,23 @@ def test_the_state_of_a_silent_build_is_followed(served: Served, gate: Path) -> 
     visits = with_build_open(served, f"until test -e {gate}; do sleep 0.1; done")
     status = visits.page.locator("#build-status")
     expect(status).to_have_text("pending")
+    refusals = iter([True, True])
+
+    def refuse(route: Route) -> None:
+        """Refuse the page of the build twice, so that its state is asked for again."""
+        if next(refusals, False):
+            route.fulfill(status=503, body="")
+        else:
+            route.continue_()
+
+    visits.page.route(re.compile(r"/builds/[\w-]+$"), refuse)
     with building(served, gate):
         expect(status).to_have_text("running")
+        refusals = iter([True, True])
         gate.touch()
         expect(status).to_have_text("succeeded")
+    expect(visits.page.locator("#log-state")).to_have_text("It wrote nothing, or what it wrote is no longer kept.")
+    visits.complaints.clear()  # of the refusals
 
 
 def with_build_open(served: Served, script: str, *, javascript: bool = True) -> Visitor:

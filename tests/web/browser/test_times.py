@@ -45,7 +45,7 @@ def test_no_page_shows_other_clocks_than_the_viewers(lively: Served) -> None:
         visits.open(lively.url + path)
         wrong[path] = in_utc(visits)
     visits.open(f"{lively.url}/pools/{PAUSED}")
-    visits.page.locator("#do-resume button").click()
+    visits.page.get_by_role("button", name="Resume").click()
     wrong["resume"] = in_utc(visits)
     visits.open(f"{lively.url}/pools/{BUSY}")
     visits.page.get_by_label("Until").fill("2060-01-02T03:04")

@@ -10,8 +10,10 @@ from sqlalchemy import insert, update
 
 from prebuild_tasks.config import Settings
 from prebuild_tasks.db.engine import Database
+from prebuild_tasks.insight import LogPage, build_log
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.schema import tables as m
+from prebuild_tasks.web.page import builds
 from prebuild_tasks.web.page.builds import LOG_SHOWN
 from tests.support.api import Api
 from tests.support.browser import Browser
@@ -109,6 +111,21 @@ def test_a_piece_tells_that_the_facts_have_changed(browser: Browser, database: D
     with database.write() as connection:
         connection.execute(update(m.Build).values(status=BuildStatus.RUNNING, attempt=1))
     assert FACTS.findall(browser.get(f"/builds/{build}/log?after=0.0").text) == ["running.1"]
+
+
+def test_a_build_that_ends_while_its_page_is_read_is_shown_as_ended(
+    browser: Browser, database: Database, build: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that has all of the output is not followed, so it would show what was before for ever."""
+
+    def read(*args: object) -> LogPage:
+        end(database, build)
+        return build_log(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builds, "build_log", read)
+    page = browser.log_in().get(f"/builds/{build}").text
+    assert piece(page)[1]
+    assert '<span id="build-status"><span class="badge succeeded">succeeded</span></span>' in page
 
 
 def test_colors_and_lines_go_on_from_piece_to_piece(browser: Browser, database: Database, build: str) -> None:

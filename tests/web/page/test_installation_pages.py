@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from html import unescape
 
 import pytest
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import insert, select, update
 
 from prebuild_tasks.claims.take import claim
 from prebuild_tasks.claims.types import ClaimRequest
@@ -24,6 +23,7 @@ from tests.support.api import Api, serving
 from tests.support.browser import Browser
 from tests.support.builders import declare, fill, finish_builds, staffed
 from tests.support.organizations import fill_organizations
+from tests.support.strays import hold_back
 
 HOSTILE = '"><script>alert(1)</script>\u202e\x1b[2J'
 WAITING = re.compile(r'<tr id="waiting-[^"]+">\s*<th scope="row">([^<]+)</th>')
@@ -111,18 +111,6 @@ def test_strays_that_wait_can_be_confirmed_where_they_are_counted(browser: Brows
         read = Browser(api).log_in(api.token("read")).get("/workers").text
         assert command in read
         assert form not in read
-
-
-def hold_back(connection: Connection, now: datetime, number: int) -> None:
-    """Let strays wait for a confirmation."""
-    strays = [
-        {
-            "provisioner": "simulated", "host": "", "resource_id": f"stray-{place}", "workspace_id": f"stray-{place}",
-            "last_build_id": "", "first_seen_at": now, "claimed": False, "waiting": True, "confirmed_by": "",
-        }
-        for place in range(number)
-    ]  # fmt: skip
-    connection.execute(insert(m.Stray), strays)
 
 
 @pytest.mark.usefixtures("organizations")

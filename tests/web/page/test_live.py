@@ -82,8 +82,8 @@ def test_a_page_gets_what_it_missed_and_what_comes(service: Doors) -> None:
             first = changes.next_parts()
             assert f"shown={first['was']}" in live_address(page)
             assert ids(first) == {f"pool-{NONE}"}
-            began = monotonic()
             set_paused(service, FULL)
+            began = monotonic()
             change = changes.next_parts()
             assert monotonic() - began < SOON
             assert (ids(change), change["was"]) == ({f"pool-{FULL}"}, first["is"])
@@ -165,8 +165,8 @@ def test_the_first_pages_of_the_lists_change(service: Doors) -> None:
             assert {"waiting-empty", "waiting-pages"} < ids(first)
             row = next(part for part in first["parts"] if part["within"] == "waiting")
             assert '<th scope="row">ada</th>' in row["html"]
-            began = monotonic()
             claim_waiting(service, "bob")
+            began = monotonic()
             assert '<th scope="row">bob</th>' in changes.next_parts()["parts"][-1]["html"]
             assert monotonic() - began < SOON
             service.finish_builds()

@@ -71,8 +71,8 @@ def test_new_events_appear_on_the_first_page_of_the_history(service: Doors) -> N
         assert len(rows) == 3
         with watching(client, live_address(page)) as changes:
             assert changes.next()["parts"] == []
-            began = monotonic()
             set_paused(service, NONE)
+            began = monotonic()
             change = changes.next()
             assert monotonic() - began < SOON
             [row] = [part for part in change["parts"] if part["within"] == "history"]
