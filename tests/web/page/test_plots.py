@@ -173,7 +173,7 @@ def test_eligible_begins_with_the_data(database: Database, settings: Settings, l
     past.write()
     for period, width in ((DAY, HOUR), (7 * DAY, 3 * HOUR)):
         made = curves(database, settings, period)
-        cause = "this pool was declared" if later else "this installation was created"
+        cause = "the oldest version of this pool was declared" if later else "this installation was created"
         assert made.notes == (f"data since {begin:%Y-%m-%d %H:%M} UTC, when {cause}",)
         eligible, *_, idle = plots(made)
         assert rows_from(eligible) == rows_from(idle) == begin
