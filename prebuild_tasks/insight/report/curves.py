@@ -76,7 +76,8 @@ def pool_curves(database: Database, settings: Settings, reach: Reach, name: str,
         changes = store.read_idle_changes(connection, stocked, width)
         declared = {item.preset_id: item for item in read_declared(connection, m.Preset.id.in_(ids))}
     costs = {key: item.cost_per_hour for key, item in declared.items() if item.cost_per_hour is not None}
-    begin = "the oldest version of this pool was declared" if began_at > clock.created_at else "this installation was created"
+    oldest = "the oldest version of this pool was declared"
+    begin = oldest if began_at > clock.created_at else "this installation was created"
     return PoolCurves(
         since=since,
         until=until,
