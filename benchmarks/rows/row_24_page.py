@@ -160,13 +160,13 @@ def _bare_loop(bench: Bench, database: Database) -> Iterator[ApiDoor]:
 
 def _timed(door: ApiDoor) -> list[float]:
     """Read and render the page, and return the seconds of each time but the first ones."""
-    times, viewer = list[float](), Viewer(reach=EVERYTHING, scope=Scope.READ)
+    times, viewer, chosen = list[float](), Viewer(reach=EVERYTHING, scope=Scope.READ), PoolFilter()
     for _ in range(_WARM + _PAGES):
         started = time.perf_counter()
         drawn = drawn_pools(door)
         shown = Shown(tuple(POOLS.parts(drawn, viewer)))
-        offered = choices([row for row, _ in drawn.rows])
-        render_page("pools", Frame(root=""), live=LiveContent(shown, ""), chosen=PoolFilter(), offered=offered)
+        offered = choices([row for row, _ in drawn.rows], chosen)
+        render_page("pools", Frame(root=""), live=LiveContent(shown, ""), chosen=chosen, offered=offered)
         times.append(time.perf_counter() - started)
     return times[_WARM:]
 
