@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from starlette.responses import Response
 
+from prebuild_tasks.access import Reach
+from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight import BuildView, CreatedKey, LogPage, build_log, list_builds, read_build
 from prebuild_tasks.model.vocabulary import BuildStatus
 from prebuild_tasks.web.api.lists import Sort
@@ -86,17 +88,8 @@ def _query(viewer: Viewer) -> BuildsQuery:
 
 async def show_build(visit: Visit) -> Response:
     """Show a build and its output so far."""
-    name, database, reach = visit.named("id"), visit.door.runtime.database, visit.principal.reach
-
-    def read() -> tuple[BuildView, LogPiece]:
-        row = read_build(database, name, reach)
-        page = build_log(database, row.build, (0, 0), reach)
-        if page.ended and not row.status.final:  # it has just ended, and a page that is complete is not followed
-            row = read_build(database, row.build, reach)
-        # In the thread, too: a million characters full of colours take a good second.
-        return row, log_piece(row, page, LogMarkup())
-
-    row, log = await visit.in_thread(read)
+    name, reach, database = visit.named("id"), visit.principal.reach, visit.door.runtime.database
+    row, log = await visit.in_thread(lambda: _read_piece(database, name, reach, (0, 0), LogMarkup()))
     return visit.show("build", row=row, log=log)
 
 
@@ -109,8 +102,19 @@ async def show_log(visit: Visit) -> Response:
 async def _read_output(look: ViewRead) -> LogPiece:
     name, reach, database = look.viewer.field("id"), look.viewer.reach, look.door.runtime.database
     position, markup = _read_cursor(look.viewer.field("after") or "0.0")
-    row = await look.in_thread(lambda: read_build(database, name, reach))
-    return await look.in_thread(lambda: log_piece(row, build_log(database, row.build, position, reach), markup))
+    _, log = await look.in_thread(lambda: _read_piece(database, name, reach, position, markup))
+    return log
+
+
+def _read_piece(
+    database: Database, name: str, reach: Reach, after: tuple[int, int], markup: LogMarkup
+) -> tuple[BuildView, LogPiece]:
+    """Read a build and its output after a position. In a thread: a million characters of colours take a good second."""
+    row = read_build(database, name, reach)
+    page = build_log(database, row.build, after, reach)
+    if page.ended and not row.status.final:  # it has just ended, and a page that is complete is not followed
+        row = read_build(database, row.build, reach)
+    return row, log_piece(row, page, markup)
 
 
 def log_piece(row: BuildView, page: LogPage, markup: LogMarkup) -> LogPiece:
