@@ -10,9 +10,9 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from prebuild_tasks.access import Reach
-from prebuild_tasks.db.engine import Database
 from prebuild_tasks.insight import BuildView, CreatedKey, LogPage, build_log, list_builds, read_build
 from prebuild_tasks.model.vocabulary import BuildStatus
+from prebuild_tasks.web.api.door import Door
 from prebuild_tasks.web.api.lists import Sort
 from prebuild_tasks.web.api.models import BuildsQuery
 from prebuild_tasks.web.api.problems import problem
@@ -88,8 +88,8 @@ def _query(viewer: Viewer) -> BuildsQuery:
 
 async def show_build(visit: Visit) -> Response:
     """Show a build and its output so far."""
-    name, reach, database = visit.named("id"), visit.principal.reach, visit.door.runtime.database
-    row, log = await visit.in_thread(lambda: _read_piece(database, name, reach, (0, 0), LogMarkup()))
+    door, name, reach = visit.door, visit.named("id"), visit.principal.reach
+    row, log = await visit.in_thread(lambda: _read_piece(door, name, reach, (0, 0), LogMarkup()))
     return visit.show("build", row=row, log=log)
 
 
@@ -100,16 +100,17 @@ async def show_log(visit: Visit) -> Response:
 
 
 async def _read_output(look: ViewRead) -> LogPiece:
-    name, reach, database = look.viewer.field("id"), look.viewer.reach, look.door.runtime.database
+    door, name, reach = look.door, look.viewer.field("id"), look.viewer.reach
     position, markup = _read_cursor(look.viewer.field("after") or "0.0")
-    _, log = await look.in_thread(lambda: _read_piece(database, name, reach, position, markup))
+    _, log = await look.in_thread(lambda: _read_piece(door, name, reach, position, markup))
     return log
 
 
 def _read_piece(
-    database: Database, name: str, reach: Reach, after: tuple[int, int], markup: LogMarkup
+    door: Door, name: str, reach: Reach, after: tuple[int, int], markup: LogMarkup
 ) -> tuple[BuildView, LogPiece]:
     """Read a build and its output after a position. In a thread: a million characters of colours take a good second."""
+    database = door.runtime.database
     row = read_build(database, name, reach)
     page = build_log(database, row.build, after, reach)
     if page.ended and not row.status.final:  # it has just ended, and a page that is complete is not followed
